@@ -1,0 +1,84 @@
+# The project's commands. Needed beforehand: make, Python 3.11 or newer, and pip's package index.
+
+# The first Python that is new enough and can make environments; override with `make PYTHON=...`.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.14 python; do \
+	$$python -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; \
+	done)
+BIN := .venv/bin
+LOWEST := .venv-lowest/bin
+BENCHMARKS := imports spine parallel against_by_hand
+COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+	--no-emit-find-links --quiet $(UPGRADE)
+PROJECT := pyproject.toml --all-extras
+PIP := -m pip --disable-pip-version-check --no-input install -qq
+
+export PYRIGHT_PYTHON_GLOBAL_NODE = 0
+export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-services demo chat test check test-services test-lowest bench coverage dist lock clean
+
+help: ## shows this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 16
+
+setup: .venv/.setup ## makes .venv with everything in it, unless it is up to date
+
+.venv/.setup: requirements/dev.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer with its venv module is needed; none was found." >&2; exit 1; }
+	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear .venv
+	@echo "installing the locked versions into .venv ..."
+	@$(BIN)/python $(PIP) --require-hashes -r requirements/dev.txt
+	@$(BIN)/python $(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+setup-services: .venv/.services
+
+.venv/.services: .venv/.setup requirements/services.txt
+	@$(BIN)/python $(PIP) --require-hashes -r requirements/services.txt
+	@touch $@
+
+demo: setup ## shows the shop: four patterns, parallel tools, hostile calls, a table
+	@$(BIN)/python -m examples.shop.demo
+
+chat: setup ## asks the shop's agent your own questions
+	@$(BIN)/python -m examples.shop.chat
+
+test: setup ## all checks and tests that need no server
+	@rm -f .promises.json
+	@$(MAKE) --no-print-directory check
+	$(BIN)/python -m pytest -q -m "not services"
+
+check: setup ## style, layers and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright
+
+test-services: setup-services ## the tests on a real PostgreSQL
+	$(BIN)/python -m pytest -q -m services
+
+test-lowest: .venv-lowest/.setup ## the tests with the lowest versions that we say will do
+	$(LOWEST)/python -m pytest -q -m "not services" -p no:cacheprovider
+
+.venv-lowest/.setup: requirements/lowest.txt pyproject.toml
+	@$(PYTHON) -m venv --clear .venv-lowest
+	@$(LOWEST)/python $(PIP) --require-hashes -r requirements/lowest.txt
+	@$(LOWEST)/python $(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+bench: setup ## measures; exit 1 if a bound was missed
+	@status=0; for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name || status=1; done; exit $$status
+
+coverage: setup ## which branches the tests do not reach
+	$(BIN)/python -m pytest -q -m "not services" --cov --cov-report=term-missing
+
+dist: setup ## the wheel and the source archive
+	$(BIN)/python -m build --no-isolation
+
+lock: setup ## writes requirements/*.txt from pyproject.toml; UPGRADE=--upgrade takes the newest versions
+	$(COMPILE) $(PROJECT) --group dev --output-file requirements/dev.txt
+	$(COMPILE) --group services --constraints requirements/dev.txt --output-file requirements/services.txt
+	$(COMPILE) $(PROJECT) --group test --resolution lowest-direct --output-file requirements/lowest.txt
+
+clean: ## removes what the commands above made
+	rm -rf .venv .venv-lowest .demo .promises.json .pytest_cache .ruff_cache .hypothesis .coverage build dist

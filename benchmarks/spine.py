@@ -1,0 +1,67 @@
+"""What the spine costs: one call through a rail with default ports and no sink, beside loads + await + dumps.
+
+python -m benchmarks.spine
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+from benchmarks.measure import Row, report
+
+BOUND = 7.0
+CALLS = 5_000
+ARGUMENTS = '{"order_id": "ORD-000001", "verbose": false}'
+One: TypeAlias = Callable[[], Awaitable[object]]
+
+
+async def get_order_status(order_id: str, verbose: bool = False) -> dict[str, object]:
+    """Tells how far an order is."""
+    return {"order_id": order_id, "status": "shipped", "verbose": verbose}
+
+
+async def bare() -> str:
+    return json.dumps(await get_order_status(**json.loads(ARGUMENTS)))
+
+
+def through_the_rail() -> One:
+    """The only place that knows toolrail's constructors."""
+    from toolrail import Rail, ToolCall, tool  # here, so that what is measured first does not pay its import
+
+    rail = Rail([tool(effect="read")(get_order_status)], sinks=())
+    calls = [ToolCall(id="call_1", name="get_order_status", arguments=ARGUMENTS)]
+    return lambda: rail.batch(calls)
+
+
+async def cost(one: One) -> float:
+    """CPU seconds of one call."""
+    gc.collect()
+    start = time.process_time()
+    for _ in range(CALLS):
+        await one()
+    return (time.process_time() - start) / CALLS
+
+
+async def best() -> tuple[float, float]:
+    """The best of five rounds for both sides, taken in turn, in one event loop as in a real program."""
+    spine = through_the_rail()
+    for _ in range(200):
+        await spine()
+    rounds = [(await cost(bare), await cost(spine)) for _ in range(5)]
+    return min(theirs for theirs, _ in rounds), min(ours for _, ours in rounds)
+
+
+def main() -> int:
+    theirs, ours = asyncio.run(best())
+    detail = f"{theirs * 1e6:.1f} -> {ours * 1e6:.1f} us a call"
+    return report("spine / loads + await + dumps", [Row("one call", ours / theirs, BOUND, detail)])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

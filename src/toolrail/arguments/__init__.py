@@ -1,0 +1,1 @@
+"""What a model wrote as arguments, read strictly: the JSON, the schema, the closed table of lossless readings."""

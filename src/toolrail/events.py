@@ -1,0 +1,241 @@
+"""The record: a closed union of frozen events. Logs, metrics, traces and the store's views are projections of it.
+
+Events carry sizes, labels, codes and references, never content: arguments, results and exception texts stay out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from toolrail.codes import Code, Status
+from toolrail.messages import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where and when: common to all events."""
+
+    seq: int
+    """Counts within the run, from 1, without gaps."""
+    wall: float
+    """Seconds since the epoch."""
+    mono: float
+    """Seconds on the event loop's clock; differences are durations."""
+    tenant: str
+    session: str | None
+    run: str
+    turn: int
+    principal: str
+    trace: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallRef:
+    """Which call: common to all events about one."""
+
+    key: str
+    """`call_key`: unique for all time."""
+    index: int
+    """Position in the model's response."""
+    call_id: str
+    """The provider's id, not unique."""
+    tool: str
+    digest: str
+    """Digest of name, description and schema, so that versions can be told apart. Empty for an unknown tool."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    head: Head
+    offered: tuple[str, ...]
+    resumed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunSuspended:
+    head: Head
+    pending: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded:
+    head: Head
+    reason: str
+    turns: int
+    calls: int
+    usage: Usage
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunRepaired:
+    head: Head
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStarted:
+    head: Head
+    model: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAttemptEnded:
+    """One failed request that is tried again (or was the last)."""
+
+    head: Head
+    model: str
+    attempt: int
+    error: str
+    """A closed label such as `http_429`, never the error's text."""
+    wait: float
+    """Seconds until the next attempt; negative when there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettled:
+    head: Head
+    model: str
+    stop: str
+    usage: Usage
+    seconds: float
+    attempts: int
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallRequested:
+    head: Head
+    call: CallRef
+    argument_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallDecided:
+    head: Head
+    call: CallRef
+    decision: Literal["allow", "deny", "ask"]
+    rule: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallClaimed:
+    head: Head
+    call: CallRef
+    effect: str
+    effect_key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnded:
+    head: Head
+    call: CallRef
+    attempt: int
+    failure: str | None
+    """A closed label, or None when it returned."""
+    error_type: str | None
+    """The exception's class, never its text."""
+    seconds: float
+    wait: float | None
+    """Seconds until the next attempt; None when there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallSuspended:
+    head: Head
+    call: CallRef
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallSettled:
+    """A call has its one result."""
+
+    head: Head
+    call: CallRef
+    status: Status
+    code: Code | None
+    attempts: int
+    argument_bytes: int
+    result_bytes: int
+    seconds: float
+    """From request to result, waiting included."""
+    handler_seconds: float
+    """In the handler, all attempts and back-off."""
+    flags: tuple[str, ...]
+    replayed: bool
+    started: bool
+    reference: str | None = None
+    """The reference id that the model was shown for an unexpected error; the log has it too."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalDecided:
+    head: Head
+    call: CallRef
+    approved: bool
+    approver: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeSettled:
+    """What an earlier result left open is known now."""
+
+    head: Head
+    call: CallRef
+    status: Status
+    how: Literal["late", "verify", "hand"]
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitChanged:
+    head: Head
+    dependency: str
+    state: Literal["closed", "open", "half-open"]
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetNear:
+    head: Head
+    budget: str
+    left: float
+
+
+Event = (
+    RunStarted
+    | RunSuspended
+    | RunEnded
+    | RunRepaired
+    | ModelStarted
+    | ModelAttemptEnded
+    | ModelSettled
+    | CallRequested
+    | CallDecided
+    | CallClaimed
+    | AttemptEnded
+    | CallSuspended
+    | CallSettled
+    | ApprovalDecided
+    | OutcomeSettled
+    | CircuitChanged
+    | BudgetNear
+)
+
+
+class Sink(Protocol):
+    """Takes events, at once and cheaply. What it raises is counted and goes no further.
+
+    Example:
+
+        class Count:
+            def __init__(self) -> None:
+                self.calls = 0
+
+            def emit(self, event: Event) -> None:
+                self.calls += isinstance(event, CallSettled)
+    """
+
+    def emit(self, event: Event, /) -> None: ...

@@ -1,0 +1,288 @@
+"""The rail: start reading here. One call passes the stages below, in this order, and gets exactly one result."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Generic, Self, TypeVar, overload
+
+from toolrail.batch import settle_all
+from toolrail.clock import Clock, SystemClock
+from toolrail.codes import Code
+from toolrail.decisions import ANONYMOUS, Approver, Policy, Principal
+from toolrail.effects import Effect
+from toolrail.events import Sink
+from toolrail.interrupts import from_signal
+from toolrail.limits import RailLimits, RunLimits
+from toolrail.messages import Message, ToolCall, ToolResult
+from toolrail.opening import held, make_run
+from toolrail.pool import Pool, ThreadPool
+from toolrail.ports import Gate, Grounder, Ports, Redactor, Work, Wrap, log
+from toolrail.records.logging import LogSink
+from toolrail.records.metrics import Metrics
+from toolrail.run import Job, Run, ToolEnded
+from toolrail.shutdown import drain
+from toolrail.stages.admit import Permit, admit
+from toolrail.stages.approve import approve
+from toolrail.stages.authorise import authorise
+from toolrail.stages.claim import claim
+from toolrail.stages.encode import encode
+from toolrail.stages.execute import execute
+from toolrail.stages.find import find
+from toolrail.stages.ground import ground
+from toolrail.stages.recall import recall
+from toolrail.stages.settle import settle
+from toolrail.stages.validate import Invalid, validate
+from toolrail.startup import check_scopes, warn_undeclared
+from toolrail.store import Store
+from toolrail.stores import open_store
+from toolrail.tool import Tool, ToolOptions
+from toolrail.toolset import Toolset, from_definitions
+
+D = TypeVar("D")
+D_contra = TypeVar("D_contra", contravariant=True)
+
+
+class Rail(Generic[D_contra]):
+    """Tools and ports. Takes a model's calls to your code and back: parsed, authorised, limited, recorded, answered.
+
+    Args:
+        tools: the tools, or toolsets combined into one.
+        store: where effects, runs and sessions are kept: a URL (`sqlite:///rail.db`) or a store. Default: in memory.
+        policies: decide about each call; denial wins, an exception is a denial.
+        approver: asks a person where a policy says so. Without one the answer is no.
+        sinks: take the record. Default: metrics in memory (`rail.metrics`) and the log `toolrail`.
+        limits: of the whole rail.
+        wording: sentences for the model in place of ours, by code.
+        wrap: runs around each attempt of a handler; the only part of the way that users may wrap.
+
+    Raises:
+        DefinitionError: a tool or a setting is wrong; the text says where and how to mend it.
+
+    Example:
+
+        rail = Rail([find_invoice, pay], store="sqlite:///rail.db")
+        results = await rail.batch([ToolCall("1", "find_invoice", '{"customer": "ACME"}')])
+    """
+
+    def __init__(
+        self,
+        tools: Iterable[Tool[D_contra]],
+        *,
+        store: str | Store | None = None,
+        policies: Sequence[Policy] = (),
+        approver: Approver | None = None,
+        sinks: Sequence[Sink] | None = None,
+        limits: RailLimits | None = None,
+        wording: Mapping[Code, str] | None = None,
+        wrap: Wrap | None = None,
+        grounder: Grounder | None = None,
+        gates: Sequence[Gate] = (),
+        redact: Redactor | None = None,
+        clock: Clock | None = None,
+        pool: Pool | None = None,
+    ) -> None:
+        limits = limits or RailLimits()
+        self.toolset: Toolset[D_contra] = tools if isinstance(tools, Toolset) else Toolset(tools)
+        self.ports = Ports(
+            clock=clock or SystemClock(),
+            store=open_store(store or "memory://") if isinstance(store, str | None) else store,
+            pool=pool or ThreadPool(limits.threads, abandoned=limits.abandoned),
+            sinks=(Metrics(), LogSink()) if sinks is None else tuple(sinks),
+            policies=tuple(policies),
+            approver=approver,
+            limits=limits,
+            wording=wording or {},
+            grounder=grounder,
+            gates=tuple(gates),
+            redact=redact,
+            wrap=wrap,
+            work=Work(),
+        )
+        check_scopes(self.toolset, store)
+        warn_undeclared(self.toolset)
+
+    @classmethod
+    def from_definitions(
+        cls,
+        definitions: Sequence[Mapping[str, Any]],
+        handlers: Mapping[str, Callable[..., Any]],
+        *,
+        effects: Mapping[str, str | Effect] | None = None,
+        options: Mapping[str, ToolOptions] | None = None,
+        store: str | Store | None = None,
+        sinks: Sequence[Sink] | None = None,
+        limits: RailLimits | None = None,
+    ) -> Rail[Any]:
+        """A rail of a list of OpenAI tool definitions and a dict of handlers, unchanged; see `from_definitions`."""
+        tools = from_definitions(definitions, handlers, effects=effects, options=options)
+        return Rail(tools, store=store, sinks=sinks, limits=limits)
+
+    async def call(self, job: Job) -> ToolResult:
+        """One call: exactly one result, whatever happens on the way. Nothing raises out of here."""
+        self.ports.work.calls += 1
+        try:
+            result = await self._stages(job)
+        except asyncio.CancelledError as interrupt:
+            job.interrupt = interrupt
+            result = self.ports.refuse(job, Code.CANCELLED)
+        except BaseException as error:
+            result = self._broken(job, error)
+        try:
+            result = await settle(job, result)
+        finally:
+            self.ports.work.calls -= 1
+            if job.done is not None:
+                job.done.set()
+        if job.run.observer is not None:
+            job.run.observer(ToolEnded(job.call, result))
+        return result
+
+    async def _stages(self, job: Job) -> ToolResult:
+        """The way of one call. The order is a security property: nothing is recalled before it is authorised, nothing
+        is claimed before it is admitted, and the claim is the last act before the handler."""
+        if isinstance(tool := find(job), ToolResult):
+            return tool
+        if isinstance(arguments := self._validate(job, tool), ToolResult):
+            return arguments
+        if refused := ground(job, tool, arguments.values):
+            return refused
+        if isinstance(decision := await authorise(job, tool, arguments.values), ToolResult):
+            return decision
+        if answered := await recall(job, tool, arguments):
+            return answered
+        if refused := await approve(job, tool, arguments, decision=decision):
+            return refused
+        permit, result = Permit(job, tool), None
+        try:
+            if result := await admit(job, tool, permit):
+                return result
+            if result := await claim(job, tool):
+                return result
+            outcome = await execute(job, tool, arguments, permit=permit)
+            result = encode(job, tool, outcome)
+            return result
+        finally:
+            permit.release(result)
+
+    def _validate(self, job: Job, tool: Tool[Any]) -> Any:
+        nulls = job.run.null_means_default.get(tool.name, frozenset())
+        read = validate(tool.reader, job.call.arguments, tool=job.call.name, null_means_default=nulls)
+        if isinstance(read, Invalid):
+            return self.ports.refuse(job, Code.INVALID_ARGUMENTS, text=read.message)
+        job.flags = read.flags
+        return read
+
+    def _broken(self, job: Job, error: BaseException) -> ToolResult:
+        """A port or we ourselves failed. A real Ctrl-C is passed on once the batch is settled."""
+        if from_signal(error):
+            job.interrupt = error
+            return self.ports.refuse(job, Code.CANCELLED, started=job.attempts > 0)
+        job.reference = self.ports.clock.new_id("err")[-12:]
+        job.frees_key = job.attempts == 0
+        log.error("toolrail failed on %s (reference %s)", job.call.name, job.reference, exc_info=error)
+        values, extra = {"reference": job.reference}, {"reference": job.reference}
+        return self.ports.refuse(job, Code.INTERNAL_ERROR, values=values, extra=extra, started=job.attempts > 0)
+
+    async def batch(
+        self, calls: Sequence[ToolCall], run: Run[Any] | None = None, *, truncated: bool = False
+    ) -> list[ToolResult]:
+        """Answers the calls of one response: one result each, in the same order, at the same time where that is safe.
+
+        Args:
+            calls: as the model made them.
+            run: whose limits, principal and dependencies hold; without one, a fresh run of nobody.
+            truncated: the response was cut off, so none of its calls may run.
+
+        Raises:
+            asyncio.CancelledError, KeyboardInterrupt: the caller was interrupted; every call is settled first.
+
+        Example: `results = await rail.batch([ToolCall("1", "add", '{"a": 1, "b": 2}')])`
+        """
+        run = run or self._anonymous()
+        batch = await settle_all(self.ports, run, calls, position=str(len(run.messages)), truncated=truncated)
+        if batch.interrupt is not None:
+            raise batch.interrupt
+        return batch.results
+
+    def _anonymous(self) -> Run[Any]:
+        return make_run(self.ports, self.toolset, spine=self.call, messages=[], principal=ANONYMOUS, deps=None)
+
+    @overload
+    def run(
+        self: Rail[object],
+        messages: list[Message],
+        *,
+        principal: Principal = ANONYMOUS,
+        deps: None = None,
+        limits: RunLimits | None = None,
+        run_id: str | None = None,
+        session: str | None = None,
+    ) -> AbstractAsyncContextManager[Run[None]]: ...
+    @overload
+    def run(
+        self,
+        messages: list[Message],
+        *,
+        deps: D_contra,
+        principal: Principal = ANONYMOUS,
+        limits: RunLimits | None = None,
+        run_id: str | None = None,
+        session: str | None = None,
+    ) -> AbstractAsyncContextManager[Run[D_contra]]: ...
+    @asynccontextmanager
+    async def run(
+        self,
+        messages: list[Message],
+        *,
+        principal: Principal = ANONYMOUS,
+        deps: Any = None,
+        limits: RunLimits | None = None,
+        run_id: str | None = None,
+        session: str | None = None,
+    ) -> AsyncGenerator[Run[Any]]:
+        """Opens a run: who asks, what handlers get, which limits hold. `messages` stays the caller's own list.
+
+        With `run_id` the run is created, or restored from the store, so that each turn may be a request of its own.
+
+        Raises:
+            RunBusy: another holder works on this run now.
+            RunNotFound: the run belongs to another principal.
+        """
+        run = make_run(
+            self.ports,
+            self.toolset,
+            spine=self.call,
+            messages=messages,
+            principal=principal,
+            deps=deps,
+            limits=limits,
+            session=session,
+        )
+        async with held(self.ports, run, run_id):
+            yield run
+
+    @property
+    def metrics(self) -> Metrics:
+        """The metrics in memory that the default sinks keep.
+
+        Raises:
+            LookupError: the rail was made with sinks of your own and no `Metrics` among them.
+        """
+        for sink in self.ports.sinks:
+            if isinstance(sink, Metrics):
+                return sink
+        raise LookupError("This rail has no Metrics among its sinks.")
+
+    async def drain(self, timeout: float = 30.0) -> None:
+        """Takes no new calls, lets those under way end for `timeout` seconds, makes the rest expire, and flushes."""
+        await drain(self.ports, timeout)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.drain()
+        await self.ports.store.close()
+        self.ports.pool.close()

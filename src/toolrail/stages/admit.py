@@ -1,0 +1,70 @@
+"""admit: limits, gates, order and places. Whoever is let in holds a `Permit`, which gives everything back once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from toolrail.codes import Code
+from toolrail.messages import ToolResult
+from toolrail.ports import Gate
+from toolrail.run import Job
+from toolrail.tool import Tool
+
+
+class Permit:
+    """The places that an admitted call holds: in the run, in its tool, in the thread pool, and behind each gate."""
+
+    __slots__ = ("_entered", "_in_run", "_in_tool", "_job", "_tool", "thread")
+
+    def __init__(self, job: Job, tool: Tool[Any]) -> None:
+        self._job = job
+        self._tool = tool
+        self._in_run = False
+        self._in_tool = False
+        self.thread = False
+        """A place in the thread pool is reserved and not used yet."""
+        self._entered: list[Gate] = []
+
+    async def enter(self) -> ToolResult | None:
+        """Takes every place in turn; waits where that is the rule, refuses where it is not."""
+        job, tool, work = self._job, self._tool, self._job.ports.work
+        await job.run.enter()
+        self._in_run = True
+        for gate in job.ports.gates:
+            refused = await gate.enter(job, tool)
+            if refused is not None:
+                return refused
+            self._entered.append(gate)
+        limit, running = tool.limits.concurrency, work.running.get(tool.name, 0)
+        if limit is not None and running >= limit:
+            return job.ports.refuse(job, Code.RATE_LIMITED, values={"seconds": 1.0}, extra={"retry_after": 1.0})
+        work.running[tool.name] = running + 1
+        self._in_tool = True
+        if not tool.is_async:
+            await job.ports.pool.reserve()
+            self.thread = True
+        return None
+
+    def release(self, result: ToolResult | None) -> None:
+        """Gives back what is held. The gates hear how it went; None means that the call was interrupted."""
+        job, tool = self._job, self._tool
+        if self.thread:
+            job.ports.pool.release()
+        if self._in_tool:
+            job.ports.work.running[tool.name] -= 1
+        for gate in reversed(self._entered):
+            gate.leave(job, tool, result)
+        if self._in_run:
+            job.run.leave()
+
+
+async def admit(job: Job, tool: Tool[Any], permit: Permit) -> ToolResult | None:
+    """None when the call may start: its turn has come, and `permit` holds its places."""
+    if job.over is not None:
+        return job.ports.refuse(job, Code.LIMIT_REACHED, values={"limit": job.over})
+    for earlier in job.after:
+        await earlier.wait()
+    refused = await permit.enter()
+    if refused is None and job.ports.work.closing:
+        return job.ports.refuse(job, Code.SHUTTING_DOWN)
+    return refused

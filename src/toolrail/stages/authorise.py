@@ -1,0 +1,82 @@
+"""authorise: the tool's permissions, then the policies. Denial wins, then asking; an exception is a denial."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from toolrail.codes import Code
+from toolrail.decisions import Allow, Ask, Decision, Deny, Policy, PolicyRequest
+from toolrail.events import CallDecided
+from toolrail.messages import ToolResult
+from toolrail.ports import log
+from toolrail.run import Job
+from toolrail.tool import Tool
+from toolrail.wording import DENIED
+
+_ALLOW = Allow()
+
+
+async def authorise(job: Job, tool: Tool[Any], arguments: Mapping[str, Any]) -> Allow | Ask | ToolResult:
+    """The decision, or NOT_AUTHORISED. The model sees a policy's `message`, never its reason."""
+    decision = await _decide(job, tool, arguments)
+    if job.run.heard and not (decision is _ALLOW and not job.ports.policies):
+        _record(job, decision)
+    if isinstance(decision, Deny):
+        return job.ports.refuse(job, Code.NOT_AUTHORISED, text=decision.message or DENIED)
+    return decision
+
+
+async def _decide(job: Job, tool: Tool[Any], arguments: Mapping[str, Any]) -> Decision:
+    principal = job.run.principal
+    for permission in tool.access.requires:
+        if not principal.may(permission):
+            return Deny(f"lacks {permission!r}", rule=f"requires:{permission}")
+    found: Allow | Ask = Ask("the tool asks each time", rule="approve") if tool.access.approve else _ALLOW
+    if not job.ports.policies:
+        return found
+    request = request_for(job, tool, arguments)
+    for policy in job.ports.policies:
+        decision = await _ask(policy, request)
+        if isinstance(decision, Deny):
+            return decision
+        if isinstance(decision, Ask) or not isinstance(found, Ask):
+            found = decision
+    return found
+
+
+async def _ask(policy: Policy, request: PolicyRequest) -> Decision:
+    try:
+        decision: Any = policy(request)
+        if inspect.isawaitable(decision):
+            decision = await decision
+    except Exception as error:
+        log.exception("A policy failed; the call is denied.")
+        return Deny(f"the policy raised {type(error).__name__}", rule="policy-error")
+    if not isinstance(decision, (Allow, Deny, Ask)):
+        return Deny(f"the policy returned {type(decision).__name__}", rule="policy-error")
+    return decision
+
+
+def request_for(job: Job, tool: Tool[Any], arguments: Mapping[str, Any]) -> PolicyRequest:
+    """What a policy or a person is shown of a call."""
+    return PolicyRequest(
+        job.run.principal,
+        tool.name,
+        arguments,
+        requires=tool.access.requires,
+        effect=tool.effect.kind,
+        run_id=job.run.id,
+        call_key=job.key,
+    )
+
+
+def _record(job: Job, decision: Decision) -> None:
+    match decision:
+        case Allow(rule):
+            job.run.emit(lambda head: CallDecided(head, job.ref(), "allow", rule, ""))
+        case Deny(reason, _, rule):
+            job.run.emit(lambda head: CallDecided(head, job.ref(), "deny", rule, reason))
+        case Ask(reason, rule):
+            job.run.emit(lambda head: CallDecided(head, job.ref(), "ask", rule, reason))

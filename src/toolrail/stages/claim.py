@@ -1,0 +1,76 @@
+"""claim: writes `started`, the last act before the handler, so that a crash leaves an unknown and never a silence."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+from toolrail.codes import Code
+from toolrail.events import CallClaimed
+from toolrail.messages import ToolResult
+from toolrail.ports import log
+from toolrail.run import Job
+from toolrail.stages.recall import met, row_for
+from toolrail.store import CallRow, Claim, Claimed, Held, Settle, ask
+from toolrail.tool import Tool
+
+STORE_SECONDS = 5.0
+"""A store that does not answer within this is unavailable."""
+LEASE_MARGIN = 10.0
+"""Seconds past the deadline after which a `started` row of a dead holder counts as unknown."""
+
+
+async def claim(job: Job, tool: Tool[Any]) -> ToolResult | None:
+    """None when the handler may start. STORE_UNAVAILABLE when that cannot be written: then nothing runs."""
+    if not needs_claim(job, tool):
+        return None
+    try:
+        while True:
+            answer = await _write(job, row_for(job, tool, lease_until=_lease(job, tool)))
+            if not isinstance(answer, Held):
+                job.run.emit(lambda head: CallClaimed(head, job.ref(), tool.effect.kind, job.effect_key))
+                return None
+            earlier = await met(job, tool, answer.row)
+            if earlier is not None:
+                return earlier
+    except Exception:
+        log.exception("The store could not claim a call; it was not started.")
+        return job.ports.refuse(job, Code.STORE_UNAVAILABLE)
+
+
+async def _write(job: Job, row: CallRow) -> Claimed | Held:
+    task = job.ports.own(ask(job.ports.store, Claim(row)))
+    try:
+        async with asyncio.timeout(STORE_SECONDS):
+            answer = await asyncio.shield(task)
+    except (asyncio.CancelledError, TimeoutError):
+        # The write may still land; as the handler never ran, whatever it wrote is taken back.
+        job.ports.own(_take_back(job, task, row))
+        raise
+    if not isinstance(answer, Held):
+        job.claimed = row
+    return answer
+
+
+def _lease(job: Job, tool: Tool[Any]) -> float:
+    return job.ports.clock.wall() + tool.limits.timeout + LEASE_MARGIN
+
+
+def needs_claim(job: Job, tool: Tool[Any]) -> bool:
+    """Reads never; others when a durable store can tell of it later, or when they hold a key."""
+    return tool.effect.writes and (job.ports.store.durable or job.effect_key is not None)
+
+
+async def _take_back(job: Job, task: asyncio.Task[Any], row: CallRow) -> None:
+    try:
+        answer = await task
+        if not isinstance(answer, Held):
+            await job.ports.store.apply(Settle(settled_as_failed(row)))
+    except Exception:
+        log.exception("The store could not take back a claim; the call will count as unknown.")
+
+
+def settled_as_failed(row: CallRow) -> CallRow:
+    """The same row, as a call that did nothing and holds no key."""
+    return replace(row, state="failed", status="cancelled", code=Code.CANCELLED, lease_until=None)

@@ -1,0 +1,37 @@
+"""find: the tool of that name among those offered to this principal. Never a near one in its place."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+from toolrail.codes import Code
+from toolrail.messages import ToolResult
+from toolrail.run import Job
+from toolrail.tool import Tool
+
+MAX_LISTED = 12
+
+
+def find(job: Job) -> Tool[Any] | ToolResult:
+    """The tool, or UNKNOWN_TOOL with the near names. A tool hidden from this principal looks like a missing one."""
+    if job.truncated:
+        return job.ports.refuse(job, Code.TRUNCATED)
+    tool = job.run.offered.get(job.call.name)
+    if tool is None:
+        hidden = job.call.name in job.run.hidden
+        values = {"near": _near(job.call.name[:200], list(job.run.offered)), "tool": job.call.name[:200]}
+        recorded = Code.NOT_AUTHORISED if hidden else None
+        return job.ports.refuse(job, Code.UNKNOWN_TOOL, values=values, recorded=recorded)
+    job.tool = tool
+    return tool
+
+
+def _near(name: str, names: list[str]) -> str:
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    if close:
+        return f" Did you mean {' or '.join(repr(one) for one in close)}?"
+    if not names:
+        return " There are no tools."
+    shown = ", ".join(names[:MAX_LISTED])
+    return f" The tools are: {shown}{', ...' if len(names) > MAX_LISTED else ''}."

@@ -1,0 +1,59 @@
+"""All wording that the model reads in place of a result: one table, which users may override by code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from toolrail.codes import Code
+
+MAY_HAVE_HAPPENED = " It may have taken effect all the same."
+
+WORDING: dict[Code, str] = {
+    Code.UNKNOWN_TOOL: "There is no tool named {tool!r}.{near}",
+    Code.INVALID_ARGUMENTS: "{text}",
+    Code.TRUNCATED: "The response was cut off, so this call was not made. Make it again, whole.",
+    Code.UNGROUNDED: "{argument} {value!r} was not given by the user. Ask the user for it.",
+    Code.NOT_AUTHORISED: "{text}",
+    Code.APPROVAL_REJECTED: "A person did not approve this call. Do not try it again.",
+    Code.APPROVAL_EXPIRED: "Nobody approved this call in time. Do not try it again.",
+    Code.APPROVAL_PENDING: "This call waits for a person's approval.",
+    Code.WAITING: "This call waits for another system.",
+    Code.TOOL_ERROR: "{text}",
+    Code.MAX_RETRIES: "{text}",
+    Code.TIMEOUT: "{tool} did not answer within {seconds:g} s.",
+    Code.OUTCOME_UNKNOWN: (
+        "It is not known whether {tool} took effect. Do not call it again; tell the user that the outcome is unknown "
+        "and is being checked."
+    ),
+    Code.STORE_UNAVAILABLE: "{tool} was not started: the system cannot record calls at the moment. Try later.",
+    Code.EFFECT_CONFLICT: "{tool} was already called for the same {by} with other arguments. It was not called again.",
+    Code.RATE_LIMITED: "{tool} was called too often. Try again in {seconds:g} s.",
+    Code.CIRCUIT_OPEN: "{tool} is out of order. Try again in {seconds:g} s.",
+    Code.LIMIT_REACHED: "The limit of {limit} is reached. Answer with what you have.",
+    Code.LOOP_DETECTED: "This call was made {count} times with the same result. Answer with what you have.",
+    Code.CANCELLED: "The call was cancelled.",
+    Code.SHUTTING_DOWN: "The system is shutting down; this call was not started.",
+    Code.TOOL_CHANGED: "{tool} has changed and is not accepted yet.",
+    Code.INTERNAL_ERROR: "{tool} failed for an internal reason (reference {reference}).",
+}
+
+DENIED = "The user may not do this."
+FAILED_FOR_NOW = "{tool} failed for now, after {attempts} attempts."
+
+
+def text_for(code: Code, overrides: Mapping[Code, str], values: Mapping[str, Any]) -> str:
+    """The sentence for a code. An override that names a value we do not have falls back to our own wording."""
+    template = overrides.get(code)
+    if template is not None:
+        try:
+            return template.format_map(values)
+        except (KeyError, ValueError, IndexError, AttributeError):
+            pass
+    return WORDING[code].format_map(values)
+
+
+def refusal(text: str, code: Code, extra: Mapping[str, Any] | None = None) -> str:
+    """The one shape that the model sees: `{"error": ..., "code": ...}` and what helps beside it."""
+    return json.dumps({"error": text, "code": code.value, **(extra or {})}, ensure_ascii=False, default=str)

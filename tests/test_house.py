@@ -1,0 +1,149 @@
+"""What holds for the source as a whole: what an import loads, how long files are, what the core may not touch."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import toolrail
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "toolrail"
+FILES = sorted(SOURCE.rglob("*.py"))
+
+EDGES = {"cli", "providers", "records", "stores", "testing"}
+MACHINE = {"background.py", "clock.py", "interrupts.py", "pool.py"}
+"""Core modules whose purpose is the machine: its clock, its threads, its signals."""
+
+MAX_LINES = 600
+MAX_NAMES = 45
+
+LAZY = {
+    "agent.py": {"toolrail.providers"},
+    "providers/__init__.py": {"toolrail.providers"},
+    "stores/__init__.py": {"toolrail.stores.sqlite"},
+}
+"""Where a function may import our own package: what needs an extra, or a module that most programs never use."""
+
+NOT_LOADED = {
+    "anthropic",
+    "asyncpg",
+    "griffe",
+    "httpx",
+    "httpx2",
+    "jsonschema_rs",
+    "mcp",
+    "openai",
+    "opentelemetry",
+    "rich",
+    "sqlite3",
+}
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(SOURCE).as_posix()
+
+
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports(node: ast.AST) -> Iterator[tuple[ast.stmt, str]]:
+    """Each import below a node, with the module that it names."""
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Import):
+            yield from ((inner, alias.name) for alias in inner.names)
+        elif isinstance(inner, ast.ImportFrom):
+            yield inner, inner.module or ""
+
+
+def test_importing_toolrail_loads_no_sdk_no_database_and_no_screen() -> None:
+    program = "import json, sys, toolrail; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True).stdout
+    assert NOT_LOADED.intersection(json.loads(loaded)) == set()
+
+
+def test_importing_toolrail_defines_no_pydantic_model() -> None:
+    program = (
+        "import pydantic; before = set(pydantic.BaseModel.__subclasses__()); import toolrail; "
+        "print([m.__qualname__ for m in set(pydantic.BaseModel.__subclasses__()) - before])"
+    )
+    defined = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True).stdout
+    assert defined.strip() == "[]"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_a_file_is_short_and_says_in_its_first_line_what_it_does(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.count("\n") <= MAX_LINES
+    assert (ast.get_docstring(ast.parse(text)) or "").strip() != ""
+
+
+def core() -> list[Path]:
+    return [path for path in FILES if name_of(path).partition("/")[0] not in EDGES and name_of(path) not in MACHINE]
+
+
+WORLD = {"os", "random", "secrets", "socket", "subprocess", "threading", "time", "uuid"}
+VALUES = {("uuid", "UUID")}
+"""Names of those modules that are only values."""
+
+
+@pytest.mark.parametrize("path", core(), ids=name_of)
+def test_the_core_takes_time_chance_threads_and_the_environment_from_its_ports(path: Path) -> None:
+    tree = tree_of(path)
+    used = {
+        (node.value.id, node.attr)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in WORLD
+    }
+    taken = {
+        (statement.module or "", alias.name)
+        for statement, module in imports(tree)
+        if isinstance(statement, ast.ImportFrom) and module.partition(".")[0] in WORLD
+        for alias in statement.names
+    }
+    hidden = {
+        alias.name
+        for statement, module in imports(tree)
+        if isinstance(statement, ast.Import) and module in WORLD
+        for alias in statement.names
+        if alias.asname is not None
+    }
+    assert used | taken <= VALUES
+    assert hidden == set()
+    assert re.findall(r"\b(?:datetime|date)\.(?:now|today|utcnow)\(", ast.unparse(tree)) == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_functions_import_our_own_package_only_where_it_is_listed(path: Path) -> None:
+    functions = [n for n in ast.walk(tree_of(path)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    own = {module for function in functions for _, module in imports(function) if module.startswith("toolrail")}
+    allowed = LAZY.get(name_of(path), set())
+    assert {module for module in own if not any(module.startswith(start) for start in allowed)} == set()
+
+
+def test_the_public_names_are_few_sorted_and_exactly_what_can_be_imported() -> None:
+    names = list(toolrail.__all__)
+    here = {name for name, value in vars(toolrail).items() if not name.startswith("_") and not is_module(value)}
+    assert names == sorted(names)
+    assert len(names) <= MAX_NAMES
+    assert set(names) == here
+
+
+def is_module(value: object) -> bool:
+    return isinstance(value, type(sys))
+
+
+def test_the_locks_have_hashes_and_name_no_address() -> None:
+    for lock in sorted((ROOT / "requirements").glob("*.txt")):
+        text = lock.read_text(encoding="utf-8")
+        pinned = re.findall(r"^[a-z0-9][^\n]*==[^\n]*\n +--hash=sha256:", text, flags=re.MULTILINE)
+        assert len(pinned) == len(re.findall(r"^[a-z0-9]", text, flags=re.MULTILINE)) > 0
+        assert re.findall(r"://|^\s*--(?!hash)", text, flags=re.MULTILINE) == []

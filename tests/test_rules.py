@@ -1,0 +1,109 @@
+"""Every definition rule stands in the table, and each example there breaks its rule, or keeps it once mended."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.promises import promise
+from toolrail.errors import DefinitionError
+from toolrail.rules import RULES, Rule
+
+MESSAGES = {
+    "TR101": "TR101 TR101.py:3 <lambda>(): the tool has no name. Mend: Give one: @tool(name=...).",
+    "TR102": (
+        "TR102 TR102.py:7 find_customer() and TR102.py:3 find(): two tools are named 'find'. Mend: Rename one: "
+        "@tool(name=...), prefixed() or renamed()."
+    ),
+    "TR104": "TR104 TR104.py:3 find(): the context 'ctx' is parameter 2. Mend: Make it the first parameter.",
+    "TR105": "TR105 definition 'find': it has no handler. Mend: Add one to the handlers.",
+    "TR106": (
+        "TR106 TR106.py:3 pay(): the effect's key names 'invoice', which is no argument. Mend: Use one of ['bill']."
+    ),
+    "TR107": (
+        "TR107 TR107.py:4 Shop.find(): it is a method without its instance. Mend: Take it from an instance: shop.find."
+    ),
+    "TR108": ("TR108 TR108.py:3 pay(): the resource 'account:{account}' does not fit. Mend: Name arguments: ['iban']."),
+    "TR109": "TR109 find: it is not a tool. Mend: Put @tool on the function.",
+    "TR110": "TR110 TR110.py:5 orders(): a generator cannot be a tool. Mend: Return a list instead of yielding.",
+    "TR111": "TR111 renamed(): no tool is named 'fnid'. Mend: Name tools of the toolset.",
+    "TR201": ("TR201 TR201.py:3 find(): the parameter 'order' has no annotation. Mend: Annotate it, as in order: str."),
+    "TR202": (
+        "TR202 TR202.py:5 find(): the parameter 'notify' has a type that a model cannot fill in: Cannot generate "
+        "a JsonSchema for core_schema.CallableSchema. Mend: Use a type that JSON can say; take everything else "
+        "from the context's deps."
+    ),
+    "TR203": (
+        "TR203 TR203.py:3 find(): the parameter '**filters' is open-ended; a model names its arguments. Mend: "
+        "Write each argument as a named parameter."
+    ),
+    "TR204": (
+        'TR204 TR204.py:3 <lambda>(): the schema\'s root has the type "array". Mend: Arguments are an object: '
+        'write "type": "object" and name each argument under "properties".'
+    ),
+    "TR205": (
+        "TR205 TR205.py:8 find(): the handler does not fit Find: no 'order', 'number' is no field. Mend: Give it "
+        "the model's fields as parameters, or the model itself."
+    ),
+    "TR206": (
+        "TR206 TR206.py:5 log_in(): the argument 'password' is a secret; a secret argument does not exist: the "
+        "model wrote it. Mend: Take the secret from the context's deps."
+    ),
+    "TR301": "TR301 RunLimits(turns=0): turns must be over zero. Mend: Give a positive number, or None.",
+    "TR302": "TR302 TR302.py:3 find(): timeout= and limits= are both given. Mend: Put the timeout into limits=.",
+    "TR303": (
+        "TR303 store='sqlite://rail.db': an SQLite URL has three slashes before its path. Mend: Use "
+        '"sqlite:///rail.db" (relative), "sqlite:////var/lib/rail.db" (absolute) or "memory://".'
+    ),
+    "TR304": (
+        "TR304 TR304.py:3 pay(): its effect must hold within the tenant, but the default store forgets with the "
+        'process. Mend: Give Rail(store="sqlite:///rail.db"), or write store="memory://" to accept that.'
+    ),
+    "TR401": (
+        "TR401 anthropic:claude: extended thinking allows no temperature but 1. Mend: Leave the temperature out."
+    ),
+    "TR402": 'TR402 Agent(tool_choice="required"): the rail has no tools. Mend: Add one, or drop it.',
+}
+"""What a programmer reads, word for word."""
+
+SOURCE = Path(__file__).parents[1] / "src" / "toolrail"
+
+
+def raised() -> set[str]:
+    """The ids in the source, outside of the table and of docstrings."""
+    texts = (
+        node.value
+        for path in SOURCE.rglob("*.py")
+        if path.name != "rules.py"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )
+    return {text for text in texts if re.fullmatch(r"TR\d{3}", text)}
+
+
+@promise("tool:errors")
+def test_the_table_has_every_rule_that_is_raised_and_no_other() -> None:
+    assert sorted(RULES) == sorted(raised())
+
+
+def run(rule: Rule, program: str) -> None:
+    exec(compile(program.lstrip(), f"{rule.id}.py", "exec", dont_inherit=True), {"__name__": rule.id})
+
+
+@promise("tool:errors")
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_the_wrong_example_breaks_its_rule_and_the_error_says_where_and_how_to_mend_it(rule: Rule) -> None:
+    with pytest.raises(DefinitionError) as caught:
+        run(rule, rule.wrong)
+    assert str(caught.value) == MESSAGES[rule.id]
+
+
+@promise("tool:errors")
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_the_mended_example_keeps_its_rule(rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "none")
+    run(rule, rule.mended)
