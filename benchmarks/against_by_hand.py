@@ -30,16 +30,17 @@ RunOnce: TypeAlias = Callable[[], Awaitable[object]]
 def toolrail_side(case: Case, client: AsyncOpenAI | AsyncAnthropic, probe: Probe) -> RunOnce:
     """The only place that knows toolrail's constructors: one run of the case with default ports and sinks."""
     from toolrail import Agent, Rail  # here, so that the hand-written side can be measured without it
-    from toolrail.providers import anthropic, openai_chat
+    from toolrail.providers.anthropic_client import AnthropicMessages
+    from toolrail.providers.openai_chat import OpenAIChat
 
     rail = Rail.from_definitions(
         definitions("openai", case.tools), {name: probe.noop for name in names(case.tools)}, effects=effects(case.tools)
     )
     match client:
         case AsyncOpenAI():
-            model = openai_chat.OpenAIChat("gpt-4o", client=client)
+            model = OpenAIChat("gpt-4o", client=client)
         case AsyncAnthropic():
-            model = anthropic.Anthropic("claude-sonnet-5", client=client)
+            model = AnthropicMessages("claude-sonnet-5", client=client)
     agent = Agent(model, rail, max_turns=case.requests)
     return lambda: agent.run("Go.")
 

@@ -281,6 +281,7 @@ PROMISES: tuple[Promise, ...] = (
         "loop:providers",
         "OpenAI Chat Completions, OpenAI Responses, Anthropic Messages and OpenAI-compatible servers, through the "
         "official SDKs, streaming included, one behaviour on all.",
+        parts={"chat": "held", "responses": "held", "anthropic": "held", "compatible": "held"},
     ),
     own(
         "loop:sync",

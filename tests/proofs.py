@@ -17,8 +17,8 @@ TESTS = Path(__file__).parent
 ACCOUNT = TESTS.parent / ".promises.json"
 """The tests that passed since the last `make test` began, with the promises of each."""
 
-KNOWN = frozenset().union(*(known.ids() for known in PROMISES))
-WANTED = frozenset().union(*(known.wanted() for known in PROMISES))
+KNOWN = frozenset[str]().union(*(known.ids() for known in PROMISES))
+WANTED = frozenset[str]().union(*(known.wanted() for known in PROMISES))
 
 Passed = dict[str, list[str]]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,16 @@ MESSAGES = {
         "TR401 anthropic:claude: extended thinking allows no temperature but 1. Mend: Leave the temperature out."
     ),
     "TR402": 'TR402 Agent(tool_choice="required"): the rail has no tools. Mend: Add one, or drop it.',
+    "TR403": (
+        'TR403 anthropic:claude: the package anthropic is not installed. Mend: pip install "toolrail[anthropic]"'
+    ),
+    "TR404": "TR404 anthropic:claude: there is no key for the API. Mend: Set ANTHROPIC_API_KEY, or give client=.",
+    "TR405": "TR405 Compatible('qwen3:8b'): there is no base_url. Mend: Give base_url= or client=.",
+    "TR406": (
+        "TR406 model='gpt-4o': it names no provider and model. "
+        'Mend: Write "PROVIDER:MODEL" with one of openai, openai-responses, anthropic, ollama, vllm, llama.cpp; '
+        "for other servers give a Compatible(model, base_url=...)."
+    ),
 }
 """What a programmer reads, word for word."""
 
@@ -93,9 +104,22 @@ def run(rule: Rule, program: str) -> None:
     exec(compile(program.lstrip(), f"{rule.id}.py", "exec", dont_inherit=True), {"__name__": rule.id})
 
 
+@pytest.fixture(autouse=True)
+def keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "none")
+    monkeypatch.delenv("ANTHROPIC_AUTH_TOKEN", raising=False)
+
+
 @promise("tool:errors")
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
-def test_the_wrong_example_breaks_its_rule_and_the_error_says_where_and_how_to_mend_it(rule: Rule) -> None:
+def test_the_wrong_example_breaks_its_rule_and_the_error_says_where_and_how_to_mend_it(
+    rule: Rule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if rule.id == "TR403":
+        monkeypatch.setitem(sys.modules, "anthropic", None)
+    if rule.id == "TR404":
+        monkeypatch.delenv("ANTHROPIC_API_KEY")
     with pytest.raises(DefinitionError) as caught:
         run(rule, rule.wrong)
     assert str(caught.value) == MESSAGES[rule.id]
@@ -103,7 +127,5 @@ def test_the_wrong_example_breaks_its_rule_and_the_error_says_where_and_how_to_m
 
 @promise("tool:errors")
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
-def test_the_mended_example_keeps_its_rule(rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "none")
-    monkeypatch.setenv("ANTHROPIC_API_KEY", "none")
+def test_the_mended_example_keeps_its_rule(rule: Rule) -> None:
     run(rule, rule.mended)

@@ -25,6 +25,7 @@ from toolrail.toolset import Toolset, combined, filtered, prefixed, renamed
 
 if TYPE_CHECKING:
     from toolrail.agent import Agent, AgentResult
+    from toolrail.sync import SyncRail
 
 __all__ = [
     "Access",
@@ -53,6 +54,7 @@ __all__ = [
     "RunLimits",
     "RunNotFound",
     "RunStopped",
+    "SyncRail",
     "Tool",
     "ToolCall",
     "ToolError",
@@ -74,9 +76,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """`Agent` is loaded when it is asked for: those who bring their own loop do not pay for ours."""
+    """What is loaded when it is asked for: those who bring their own loop do not pay for ours."""
     if name in ("Agent", "AgentResult"):
         from toolrail import agent
 
         return getattr(agent, name)
+    if name == "SyncRail":
+        from toolrail.sync import SyncRail
+
+        return SyncRail
     raise AttributeError(f"module 'toolrail' has no attribute {name!r}")

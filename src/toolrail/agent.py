@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar, overload
 
@@ -16,7 +16,17 @@ from toolrail.events import RunRepaired
 from toolrail.history.repair import repair
 from toolrail.limits import RunLimits
 from toolrail.messages import Message, ToolResult, Usage
-from toolrail.model import Conversation, Model, ModelFailure, ModelSettings, Named, Setup, ToolChoice, TurnRequest
+from toolrail.model import (
+    Among,
+    Conversation,
+    Model,
+    ModelFailure,
+    ModelSettings,
+    Named,
+    Setup,
+    ToolChoice,
+    TurnRequest,
+)
 from toolrail.output import Output
 from toolrail.ports import log
 from toolrail.providers import model_for
@@ -25,7 +35,7 @@ from toolrail.records.prices import Cost, Price, cost_of
 from toolrail.run import Run
 from toolrail.session import held_session, trimmed
 from toolrail.streaming import AgentStream
-from toolrail.turn import settle_turn
+from toolrail.turn import take_turn
 
 D = TypeVar("D")
 D_contra = TypeVar("D_contra", contravariant=True)
@@ -181,7 +191,7 @@ class Agent(Generic[D_contra]):
             RunStopped: with `raise_on_stop`.
             asyncio.CancelledError: the run was cancelled; a session keeps what was settled.
         """
-        request = Request(prompt, principal, deps, tuple(messages), session, tool_choice or self.tool_choice)
+        request = self._request(prompt, principal, deps, messages, session, tool_choice)
         result = await self.work(request, None)
         if raise_on_stop and not result.ok:
             raise RunStopped(result.stop_reason)
@@ -200,7 +210,7 @@ class Agent(Generic[D_contra]):
     ) -> AgentResult:
         """`run` for synchronous code: on one background loop, so that pooled clients stay usable. Not within a loop of
         your own that must not block."""
-        request = Request(prompt, principal, deps, tuple(messages), session, tool_choice or self.tool_choice)
+        request = self._request(prompt, principal, deps, messages, session, tool_choice)
         result = BACKGROUND.run(self.work(request, None), lending=self.rail.ports.pool.lend())
         if raise_on_stop and not result.ok:
             raise RunStopped(result.stop_reason)
@@ -227,8 +237,21 @@ class Agent(Generic[D_contra]):
                     if isinstance(event, TextDelta):
                         print(event.text, end="")
         """
-        request = Request(prompt, principal, deps, tuple(messages), session, tool_choice or self.tool_choice)
+        request = self._request(prompt, principal, deps, messages, session, tool_choice)
         return AgentStream(lambda show: self.work(request, show))
+
+    def _request(
+        self,
+        prompt: str,
+        principal: Principal,
+        deps: Any,
+        messages: Sequence[Message],
+        session: str | None,
+        tool_choice: ToolChoice | None,
+    ) -> Request:
+        if tool_choice is not None:
+            _check_choice(tool_choice, self.rail)
+        return Request(prompt, principal, deps, tuple(messages), session, tool_choice or self.tool_choice)
 
     async def work(self, request: Request, show: Any) -> AgentResult:
         """One run from beginning to end; `show` gets everything that a stream hands out."""
@@ -236,16 +259,18 @@ class Agent(Generic[D_contra]):
             notes = self._mend(messages)
             conversation = self.model.open(self._setup)
             messages.append(conversation.codec.user(request.prompt))
+            if request.session is not None and self.context_tokens is not None:
+                messages[:] = trimmed(messages, self.context_tokens)
             progress = _Progress([], list(notes))
             async with self._opened(request, messages) as run:
                 run.null_means_default = conversation.null_means_default
                 run.observer = show
                 if notes:
                     run.emit(lambda head: RunRepaired(head, tuple(notes)))
-                await self._loop(run, self._narrowed(run, conversation), request, progress, show)
+                await self._timed(run, self._loop(run, self._narrowed(run, conversation), request, progress, show))
             return self._result(run, progress)
 
-    def _opened(self, request: Request, messages: list[Message]) -> Any:
+    def _opened(self, request: Request, messages: list[Message]) -> AbstractAsyncContextManager[Run[Any]]:
         return self.rail.run(
             messages, principal=request.principal, deps=request.deps, limits=self.limits, session=request.session
         )
@@ -257,6 +282,18 @@ class Agent(Generic[D_contra]):
         narrow = self.model.open(replace(self._setup, tools=tuple(run.offered.values())))
         run.null_means_default = narrow.null_means_default
         return narrow
+
+    async def _timed(self, run: Run[Any], loop: Coroutine[Any, Any, None]) -> None:
+        """Wall time is a hard limit: a model or a tool that is still at work then is cancelled, and settled."""
+        seconds = run.limits.seconds
+        limit = asyncio.timeout(None if seconds is None else seconds - run.elapsed)
+        try:
+            async with limit:
+                await loop
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            run.cancelled, run.state.stop_reason = False, "limit:seconds"
 
     async def _loop(
         self, run: Run[Any], conversation: Conversation, request: Request, progress: _Progress, show: Show | None
@@ -277,20 +314,22 @@ class Agent(Generic[D_contra]):
                 raise
             self._notice(turn, [call.name for call in response.calls], progress)
             progress.text = response.text
-            progress.calls.extend(await settle_turn(run, response, conversation.codec.results))
+            batch = await take_turn(run, response, conversation.codec.results)
+            progress.calls.extend(batch.results)
+            if batch.interrupt is not None:
+                raise batch.interrupt
             if not response.calls:
                 self._check_output(run, conversation, progress)
             first = False
 
     def _turn(self, run: Run[Any], request: Request, *, first: bool) -> TurnRequest:
-        choice: ToolChoice = request.tool_choice if first else "auto"
+        choice: ToolChoice = _offered(request.tool_choice, run) if first else "auto"
         return TurnRequest("none" if run.last_turn else choice, self.parallel)
 
     def _notice(self, turn: TurnRequest, called: list[str], progress: _Progress) -> None:
         """Some servers ignore a forced choice: then the caller should know."""
         choice = turn.tool_choice
-        ignored = (isinstance(choice, Named) and choice.name not in called) or (choice == "required" and not called)
-        if ignored or (choice == "none" and called):
+        if _ignored(choice, called):
             progress.notes.append("tool_choice_ignored")
             log.warning("The model %s ignored tool_choice=%s.", self.model.name, choice)
 
@@ -329,8 +368,6 @@ class Agent(Generic[D_contra]):
             return
         held = held_session(self.rail.ports, request.session, principal=request.principal, provider=self.provider)
         async with held as conversed:
-            if self.context_tokens is not None:
-                conversed.messages = trimmed(conversed.messages, self.context_tokens)
             yield conversed.messages
 
     def _result(self, run: Run[Any], progress: _Progress) -> AgentResult:
@@ -365,11 +402,47 @@ class Request:
 
 
 def _check_choice(choice: ToolChoice, rail: Rail[Any]) -> None:
-    if isinstance(choice, Named) and choice.name not in rail.toolset:
-        raise DefinitionError(
-            "TR402", f"Agent(tool_choice=Named({choice.name!r}))", "no tool has that name.", "Name a tool of the rail."
-        )
+    for name in _names(choice):
+        if name not in rail.toolset:
+            where = f"Agent(tool_choice={type(choice).__name__}({name!r}))"
+            raise DefinitionError("TR402", where, "no tool has that name.", "Name a tool of the rail.")
     if choice == "required" and not len(rail.toolset):
         raise DefinitionError(
             "TR402", 'Agent(tool_choice="required")', "the rail has no tools.", "Add one, or drop it."
         )
+
+
+def _names(choice: ToolChoice) -> tuple[str, ...]:
+    match choice:
+        case Named(name):
+            return (name,)
+        case Among(names):
+            return names
+        case _:
+            return ()
+
+
+def _offered(choice: ToolChoice, run: Run[Any]) -> ToolChoice:
+    """The choice without the tools that are hidden from this principal; "auto" where none is left to force."""
+    match choice:
+        case Named(name):
+            return choice if name in run.offered else "auto"
+        case Among((_, *_) as names, required):
+            seen = tuple(name for name in names if name in run.offered)
+            return Among(seen, required) if seen or not required else "auto"
+        case _:
+            return choice
+
+
+def _ignored(choice: ToolChoice, called: Sequence[str]) -> bool:
+    match choice:
+        case "none":
+            return bool(called)
+        case "required":
+            return not called
+        case Named(name):
+            return name not in called
+        case Among(names, required):
+            return (required and not called) or any(name not in names for name in called)
+        case "auto":
+            return False

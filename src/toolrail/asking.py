@@ -20,7 +20,7 @@ RETRY_AFTER_MAX = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Discard:
-    """A streamed attempt broke off and is made again: what it has shown so far is void."""
+    """A streamed attempt broke off: what it has shown so far is void, whether it is made again or was the last."""
 
 
 Show = Callable[[TextDelta | ArgumentsDelta | Discard], None]
@@ -52,10 +52,10 @@ class Asker:
             except ModelFailure as failure:
                 wait = self._wait(failure, attempt)
                 self._failed(failure, attempt, wait)
-                if wait is None:
-                    raise
                 if failure.streamed and self.show is not None:
                     self.show(Discard())
+                if wait is None:
+                    raise
                 await asyncio.sleep(wait)
                 attempt += 1
             else:
@@ -66,11 +66,15 @@ class Asker:
         if self.show is None:
             return await self.conversation.request(self.run.messages, turn)
         last: ModelResponse | None = None
-        async for item in self.conversation.stream(self.run.messages, turn):
-            if isinstance(item, ModelResponse):
-                last = item
-            else:
-                self.show(item)
+        stream = self.conversation.stream(self.run.messages, turn)
+        try:
+            async for item in stream:
+                if isinstance(item, ModelResponse):
+                    last = item
+                else:
+                    self.show(item)
+        finally:
+            await _close(stream)
         if last is None:
             raise ModelFailure("connection", "the stream ended without a response", streamed=True)
         return last
@@ -92,3 +96,10 @@ class Asker:
         self.run.emit(
             lambda head: ModelSettled(head, self.model, response.stop, response.usage, seconds, attempts, calls)
         )
+
+
+async def _close(stream: object) -> None:
+    """An async generator that nobody reads any more holds its connection until it is closed."""
+    close: Any = getattr(stream, "aclose", None)
+    if close is not None:
+        await close()

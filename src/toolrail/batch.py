@@ -16,7 +16,7 @@ from toolrail.stages.validate import validate
 from toolrail.tool import Tool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Batch:
     """What became of a batch: a result for each call, in the model's order, and what interrupted it."""
 
@@ -38,14 +38,14 @@ async def settle_all(
     if not jobs:
         return Batch([], None)
     if len(jobs) == 1:
-        return Batch([await run.spine(jobs[0])], jobs[0].interrupt)
+        return Batch([await run.spine(jobs[0])], _interrupt_of(jobs[0]))
     put_in_order(run, jobs)
     return await _together(run, jobs)
 
 
 def reserve(ports: Ports, run: Run[Any], calls: Sequence[ToolCall], *, position: str, truncated: bool) -> list[Job]:
     """Counts every call against the run's limits, in the model's order, before any of them starts."""
-    started = ports.now()
+    started = run.now()
     jobs: list[Job] = []
     for index, call in enumerate(calls):
         job = Job(ports, run, call, index, f"{run.id}:{position}:{index}", started, truncated=truncated)
@@ -59,6 +59,14 @@ def reserve(ports: Ports, run: Run[Any], calls: Sequence[ToolCall], *, position:
 def _requested(job: Job) -> None:
     size = len(job.call.arguments.encode("utf-8", "surrogatepass"))
     job.run.emit(lambda head: CallRequested(head, job.ref(), size))
+
+
+def _interrupt_of(job: Job) -> BaseException | None:
+    """What came from outside. A CancelledError that a policy or a store raised by itself did not."""
+    if not isinstance(job.interrupt, asyncio.CancelledError):
+        return job.interrupt
+    task = asyncio.current_task()
+    return job.interrupt if task is None or task.cancelling() else None
 
 
 async def _together(run: Run[Any], jobs: list[Job]) -> Batch:
@@ -116,5 +124,11 @@ def _resource(tool: Tool[Any] | None, job: Job) -> str | None:
     """The resource a call names. Arguments that do not fit name none: that call will not run."""
     if tool is None or tool.order.resource is None:
         return None
-    read = validate(tool.reader, job.call.arguments, tool=tool.name)
-    return tool.order.resource.format_map(read.values) if isinstance(read, Accepted) else None
+    nulls = job.run.null_means_default.get(tool.name, frozenset())
+    read = validate(tool.reader, job.call.arguments, tool=tool.name, null_means_default=nulls)
+    if not isinstance(read, Accepted):
+        return None
+    try:
+        return tool.order.resource.format_map(read.values)
+    except Exception:  # an optional argument was left out, or cannot be text: in order with all of its kind
+        return tool.order.resource

@@ -14,8 +14,15 @@ DepsT_co = TypeVar("DepsT_co", covariant=True)
 class CallControl(Protocol):
     """The spine's end of a `RunContext`: what the handler said through it, and what it should hear."""
 
-    begun: bool
     cancelled: bool
+
+    def begin(self) -> None:
+        """Notes that an effect may take place from now on.
+
+        Raises:
+            ToolError: nobody waits for this attempt any more, so it must not.
+        """
+        ...
 
     def now(self) -> float:
         """Seconds on the loop's clock; safe in threads."""
@@ -89,8 +96,12 @@ class RunContext(Generic[DepsT_co]):
             raise NotAuthorised()
 
     def begin_effect(self) -> None:
-        """Marks the point from which an effect may take place. A `once` tool that fails before it did nothing."""
-        self._control.begun = True
+        """Marks the point from which an effect may take place. A `once` tool that fails before it did nothing.
+
+        Raises:
+            ToolError: the call's time is over and the model was told that nothing happened; do not go on.
+        """
+        self._control.begin()
 
     def progress(self, text: str) -> None:
         """Tells whoever watches the run how far the call is. Never shown to the model."""

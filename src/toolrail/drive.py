@@ -10,13 +10,13 @@ It cannot contain tasks that the tool spawned: they may outlive the call, and a 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Coroutine, Generator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Returned:
     """The tool returned."""
 
@@ -48,7 +48,6 @@ class Interrupted:
 
 
 Ended = Returned | Raised | TimedOut | Interrupted
-Late = Callable[[Any, BaseException | None], None]
 _KILLED = object()
 _ABANDONED = object()
 
@@ -58,27 +57,31 @@ async def drive(
     *,
     seconds: float,
     grace: float = 0.05,
-    late: Late | None = None,
     active: set[Driven] | None = None,
 ) -> Ended:
     """Runs `coro` to its end, for at most `seconds` and one `grace`; never raises.
 
     When the waiting task is cancelled, the tool is cancelled too and the answer is `Interrupted`: it is for the caller
-    to pass the cancellation on. `late` hears how an abandoned coroutine ended, if it ever does. `active` holds what is
-    under way, so that a rail that closes can make it expire.
+    to pass the cancellation on. An abandoned tool is closed at its next step, if it ever comes to one: it does not go on
+    to further effects. `active` holds what is under way, so that a rail that closes can make it expire.
     """
-    driven = Driven(coro, seconds, grace, late)
+    driven = Driven(coro, seconds, grace)
     if active is not None:
         active.add(driven)
-    while True:
-        try:
-            await driven.answer
-            break
-        except asyncio.CancelledError:
-            # Cancelling us has cancelled the future that we waited on. The tool gets its grace, then we go on.
-            driven.interrupt()
-    if active is not None:
-        active.discard(driven)
+    try:
+        while True:
+            try:
+                await driven.answer
+                break
+            except asyncio.CancelledError:
+                # Cancelling us has cancelled the future that we waited on. The tool gets its grace, then we go on.
+                driven.interrupt()
+    except GeneratorExit:  # we ourselves run inside a tool that was closed at its deadline
+        driven.stop()
+        raise
+    finally:
+        if active is not None:
+            active.discard(driven)
     return driven.ended()
 
 
@@ -93,7 +96,6 @@ class Driven(Coroutine[Any, Any, None]):
         "_grace",
         "_interrupted",
         "_killed",
-        "_late",
         "_outcome",
         "_stopping",
         "_timed_out",
@@ -103,24 +105,24 @@ class Driven(Coroutine[Any, Any, None]):
         "task",
     )
 
-    def __init__(self, coro: Coroutine[Any, Any, Any], seconds: float, grace: float, late: Late | None) -> None:
-        self.loop = asyncio.get_running_loop()
-        self._deadline = self.loop.time() + seconds
-        self._timer: asyncio.TimerHandle | None = None
-        self.answer: asyncio.Future[None] = self.loop.create_future()
+    def __init__(self, coro: Coroutine[Any, Any, Any], seconds: float, grace: float) -> None:
+        self.loop = loop = asyncio.get_running_loop()
+        self.answer: asyncio.Future[None] = loop.create_future()
         self._coro = coro
+        self._deadline = loop.time() + seconds
         self._grace = grace
-        self._late = late
-        self._begun = False
-        self._killed = False
-        self._interrupted: tuple[Returned | Raised | None] | None = None
-        self._timed_out = False
-        self._stopping: asyncio.TimerHandle | None = None
+        self._begun = self._killed = self._timed_out = False
         self._outcome: Any = None
-        self.task = self.loop.create_task(self)
+        self._interrupted: tuple[Returned | Raised | None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._stopping: asyncio.TimerHandle | None = None
+        self.task = loop.create_task(self)
 
     def send(self, value: Any) -> Any:
         """One step, for the task."""
+        if self._killed:  # it was given up; what it waited for must not send it on to further effects
+            self._end(self._close())
+            raise StopIteration
         try:
             wanted = self._coro.send(value)
             if not self._begun:
@@ -166,9 +168,7 @@ class Driven(Coroutine[Any, Any, None]):
             self._timer.cancel()
         if self._stopping is not None:
             self._stopping.cancel()
-        if self._outcome is _ABANDONED:
-            self._tell_late(outcome)
-        else:
+        if self._outcome is not _ABANDONED:
             self._settle(outcome)
 
     def _settle(self, outcome: Any) -> None:
@@ -176,30 +176,19 @@ class Driven(Coroutine[Any, Any, None]):
         if not self.answer.done():
             self.answer.set_result(None)
 
-    def _tell_late(self, outcome: Any) -> None:
-        if self._late is None:
-            return
-        match outcome:
-            case Returned(value):
-                self._late(value, None)
-            case Raised(error):
-                self._late(None, error)
-            case _:
-                return
-
     def interrupt(self) -> None:
         """The waiter was cancelled: a new future to wait on, and the tool is cancelled too unless it has ended."""
         if self._interrupted is None:
-            before = self._outcome if isinstance(self._outcome, (Returned, Raised)) and not self._timed_out else None
-            self._interrupted = (before,)
+            self._interrupted = (None if self._timed_out else _own_end(self._outcome),)
         self.answer = self.loop.create_future()
         if self._outcome is not None:
             self.answer.set_result(None)
         self.stop()
 
     def expire(self) -> None:
-        """The deadline."""
-        self._timed_out = True
+        """The deadline, or the rail closes; a tool that has just ended keeps its result."""
+        if self._outcome is None:
+            self._timed_out = True
         self.stop()
 
     def stop(self) -> None:
@@ -232,3 +221,10 @@ class Driven(Coroutine[Any, Any, None]):
         if self._timed_out:
             return TimedOut(abandoned)
         return self._outcome
+
+
+def _own_end(outcome: Any) -> Returned | Raised | None:
+    """How a tool had ended by itself. A loop that cancels all its tasks reaches the tool's before ours."""
+    if isinstance(outcome, Raised) and isinstance(outcome.error, asyncio.CancelledError):
+        return None
+    return outcome if isinstance(outcome, (Returned, Raised)) else None

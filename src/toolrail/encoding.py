@@ -22,7 +22,7 @@ _PLAIN_INT = 10**18
 _ITERATORS = (Iterator, range)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Encoded:
     """A value as the model reads it."""
 
@@ -85,10 +85,10 @@ def _clean(text: str, flags: tuple[str, ...]) -> Encoded:
 
 def _default(value: Any) -> Any:
     """The common types, for the fast way. Anything else raises, and takes the careful way."""
-    dump = getattr(type(value), "model_dump", None)
-    if dump is not None:
-        return dump(value, mode="json")
-    if dataclasses.is_dataclass(type(value)):
+    kind: Any = cast("Any", type(value))
+    if hasattr(kind, "model_dump"):
+        return kind.model_dump(value, mode="json")
+    if dataclasses.is_dataclass(kind):
         return _fields_of(value)
     if isinstance(value, (datetime.date, datetime.time)):
         return value.isoformat()
@@ -154,11 +154,11 @@ class _Plain:
             return [self.of(item, depth) for item in sorted(cast("set[Any]", value), key=repr)]
         if isinstance(value, (list, tuple)):
             return [self.of(item, depth) for item in cast("Sequence[Any]", value)]
-        if dataclasses.is_dataclass(type(value)):
+        kind: Any = cast("Any", type(value))
+        if dataclasses.is_dataclass(kind):
             return {name: self.of(item, depth) for name, item in _fields_of(value).items()}
-        dump = getattr(type(value), "model_dump", None)
-        if dump is not None:
-            return self.of(dump(value), depth)
+        if hasattr(kind, "model_dump"):
+            return self.of(kind.model_dump(value), depth)
         return self._flag("unencodable", note_of(value))
 
     def _number(self, value: int | float | decimal.Decimal) -> Any:
@@ -194,7 +194,7 @@ class _Plain:
 
 def note_of(value: Any) -> str:
     """Names a value that cannot be shown. Its own text may hold anything, so it stays out."""
-    if isinstance(value, _ITERATORS):
+    if issubclass(type(value), _ITERATORS):  # isinstance would ask the value itself
         return f"[a {type(cast('object', value)).__name__}: not shown; the tool should return a list]"
     return f"[a {type(value).__name__}: not shown]"
 
@@ -207,7 +207,8 @@ def preview(text: str, max_bytes: int) -> tuple[str, tuple[str, ...]]:
     while True:
         note = f"The result has {len(data)} bytes; only the first {len(shown.encode())} are shown. Ask for less."
         body = json.dumps({"preview": shown, "truncated": True, "bytes": len(data), "note": note}, ensure_ascii=False)
-        over = len(body.encode()) - max_bytes  # quotes and line ends grow when they are written as JSON
-        if over <= 0 or not shown:
+        size = len(body.encode())
+        if size <= max_bytes or not shown:
             return body, ("preview",)
-        shown = shown[: -max(over, 1)] if over < len(shown) else ""
+        # Quotes and line ends grow when they are written as JSON: keep what fits if they are spread evenly.
+        shown = shown[: int(len(shown) * max_bytes / size) - 1] if len(shown) > 1 else ""

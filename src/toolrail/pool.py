@@ -11,7 +11,7 @@ import contextvars
 import threading
 from collections import deque
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
@@ -95,10 +95,10 @@ class Handoff:
 class _Work:
     """One function in one thread. Its state changes under the pool's lock."""
 
-    __slots__ = ("_fn", "_handoff", "_pool", "counted", "finished", "future", "late", "outcome")
+    __slots__ = ("_fn", "_handoff", "counted", "finished", "future", "late", "outcome", "pool")
 
     def __init__(self, pool: ThreadPool, fn: Callable[[], Any]) -> None:
-        self._pool = pool
+        self.pool = pool
         self._fn = fn
         self._handoff = Handoff(asyncio.get_running_loop())
         self.future = self._handoff.future
@@ -121,11 +121,12 @@ class _Work:
             self.late(*self.outcome)
 
     def abandon(self, late: Callable[[Any, BaseException | None], None]) -> None:
-        if not self._pool.abandon(self, late):
+        if not self.pool.abandon(self, late):
             late(*self.outcome)
 
 
-_lent = threading.local()
+_here = threading.local()
+"""The work that this thread is doing."""
 
 
 class ThreadPool:
@@ -160,24 +161,20 @@ class ThreadPool:
                 return
             granted: asyncio.Future[None] = loop.create_future()
             self._waiting.append((loop, granted))
-        hold(loop)
         try:
             await granted
-        except asyncio.CancelledError:
+        except BaseException:  # cancelled, or closed with the coroutine that waits here
             self._withdraw(loop, granted)
             raise
-        finally:
-            release(loop)
 
     def _withdraw(self, loop: asyncio.AbstractEventLoop, granted: asyncio.Future[None]) -> None:
-        """A waiter was cancelled: it leaves the queue, or passes on the place that it was just given."""
-        with self._lock:
-            try:
-                self._waiting.remove((loop, granted))
-                return
-            except ValueError:
-                pass
-        self.release()
+        """A waiter leaves: out of the queue, or it passes on the place that it was just given."""
+        given = granted.done() and not granted.cancelled()
+        granted.cancel()
+        with self._lock, suppress(ValueError):
+            self._waiting.remove((loop, granted))
+        if given:
+            self.release()
 
     def release(self) -> None:
         while True:
@@ -187,10 +184,16 @@ class ThreadPool:
                     return
                 loop, granted = self._waiting.popleft()
             try:
-                loop.call_soon_threadsafe(_grant, granted)
+                loop.call_soon_threadsafe(self._grant, granted)
                 return
             except RuntimeError:  # that loop has closed: the next waiter, then
                 continue
+
+    def _grant(self, granted: asyncio.Future[None]) -> None:
+        if granted.done():  # whoever waited has left meanwhile
+            self.release()
+        else:
+            granted.set_result(None)
 
     def start(self, fn: Callable[[], Any]) -> _Work:
         work = _Work(self, fn)
@@ -199,12 +202,17 @@ class ThreadPool:
             inbox = self._idle.pop() if self._idle else None
         if inbox is None:
             inbox = SimpleQueue[Any]()
-            threading.Thread(target=self._serve, args=(inbox,), name="toolrail-tool", daemon=True).start()
+            thread = threading.Thread(target=self._serve, args=(inbox,), name="toolrail-tool", daemon=True)
+            try:
+                thread.start()
+            except BaseException:  # the system has no more threads: this call fails, its place does not go with it
+                release(work.future.get_loop())
+                self.release()
+                raise
         inbox.put(item)
         return work
 
     def _serve(self, inbox: SimpleQueue[tuple[contextvars.Context, _Work] | None]) -> None:
-        _lent.pool = self
         while True:
             try:
                 item = inbox.get(timeout=IDLE_SECONDS)
@@ -217,7 +225,9 @@ class ThreadPool:
             if item is None:
                 return
             context, work = item
+            _here.work = work
             context.run(work.run)
+            _here.work = None
             keep = self._finish(work, inbox)
             work.tell()
             del item, context, work  # an idle thread keeps nothing alive
@@ -248,9 +258,15 @@ class ThreadPool:
         self.release()
         return True
 
+    def _holds(self, work: _Work) -> bool:
+        """Whether this is a thread of ours that has a place to lend; an abandoned one has none any more."""
+        with self._lock:
+            return work.pool is self and not work.counted
+
     @contextmanager
     def lend(self) -> Generator[None]:
-        if getattr(_lent, "pool", None) is not self:
+        work: _Work | None = getattr(_here, "work", None)
+        if work is None or not self._holds(work):
             yield
             return
         self.release()
@@ -265,8 +281,3 @@ class ThreadPool:
             idle, self._idle = self._idle, []
         for inbox in idle:
             inbox.put(None)
-
-
-def _grant(granted: asyncio.Future[None]) -> None:
-    if not granted.done():
-        granted.set_result(None)

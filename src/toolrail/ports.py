@@ -71,7 +71,7 @@ class Work:
     """Handlers under way."""
     tasks: set[asyncio.Task[Any]] = field(default_factory=set[asyncio.Task[Any]])
     running: dict[str, int] = field(default_factory=dict[str, int])
-    """Calls in their handler, by tool."""
+    """Calls in their handler, by tool, of tools that limit them."""
 
 
 @dataclass(frozen=True, slots=True)

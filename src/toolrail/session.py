@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -12,8 +13,9 @@ from toolrail.decisions import Principal
 from toolrail.errors import RunBusy, RunError, RunNotFound
 from toolrail.messages import Message
 from toolrail.opening import LEASE_SECONDS
-from toolrail.ports import Ports
-from toolrail.store import DropLease, LoadSession, SaveSession, SessionRow, TakeLease, ask
+from toolrail.ports import Ports, log
+from toolrail.stages.claim import STORE_SECONDS
+from toolrail.store import DropLease, LoadSession, Op, SaveSession, SessionRow, TakeLease
 
 BYTES_PER_TOKEN = 3
 """A cautious guess for any language and tokenizer."""
@@ -36,41 +38,68 @@ async def held_session(ports: Ports, name: str, *, principal: Principal, provide
         RunNotFound: it belongs to another principal.
         RunError: it was held with another provider, whose messages this one does not speak.
     """
-    holder, now = ports.clock.new_id("hold"), ports.clock.wall()
-    lease = f"session:{name}"
-    if not await ask(ports.store, TakeLease(principal.tenant, lease, holder, now, now + LEASE_SECONDS)):
-        raise RunBusy(f"Session {name!r} is held by another run. Try again when it is done.")
-    drop = DropLease(principal.tenant, lease, holder)
+    lease = _Lease(ports, principal.tenant, f"session:{name}", ports.clock.new_id("hold"))
     try:
-        row = await ask(ports.store, LoadSession(principal.tenant, name))
-        _check(row, name, principal=principal, provider=provider)
-        conversed = Conversed(json.loads(row.messages) if row else [], row.created if row else now)
+        taken, row = await _to_the_end(ports, lease.take(), LoadSession(principal.tenant, name))
+        _check(row, name, taken=taken, principal=principal, provider=provider)
+        conversed = Conversed(json.loads(row.messages) if row else [], row.created if row else ports.clock.wall())
     except BaseException:
-        await ports.own(ports.store.apply(drop))
+        # Also when it was cancelled: the lease may have been taken all the same.
+        await _to_the_end(ports, lease.drop())
         raise
+    renewal = asyncio.get_running_loop().create_task(lease.renew())
     try:
         yield conversed
     finally:
-        save = SaveSession(
-            SessionRow(
-                principal.tenant,
-                name,
-                principal.id,
-                provider,
-                json.dumps(conversed.messages, ensure_ascii=False),
-                conversed.created,
-                ports.clock.wall(),
-            )
-        )
-        await ports.own(ports.store.apply(save, drop))
+        renewal.cancel()
+        tenant, created = principal.tenant, conversed.created
+        text = json.dumps(conversed.messages)  # in ASCII: a lone surrogate stays readable and breaks no store
+        row = SessionRow(tenant, name, principal.id, provider, text, created, ports.clock.wall())
+        await _to_the_end(ports, SaveSession(row), lease.drop())
 
 
-def _check(row: SessionRow | None, name: str, *, principal: Principal, provider: str) -> None:
-    if row is None:
-        return
-    if row.principal != principal.id:
+@dataclass(frozen=True, slots=True)
+class _Lease:
+    """The right to work on one session."""
+
+    ports: Ports
+    tenant: str
+    name: str
+    holder: str
+
+    def take(self) -> TakeLease:
+        now = self.ports.clock.wall()
+        return TakeLease(self.tenant, self.name, self.holder, now, now + LEASE_SECONDS)
+
+    def drop(self) -> DropLease:
+        return DropLease(self.tenant, self.name, self.holder)
+
+    async def renew(self) -> None:
+        """Until it is cancelled: a run may take longer than a lease."""
+        while True:
+            await asyncio.sleep(LEASE_SECONDS / 3)
+            try:
+                await self.ports.store.apply(self.take())
+            except Exception:
+                log.warning("The lease of %s could not be renewed.", self.name, exc_info=True)
+
+
+async def _to_the_end(ports: Ports, *ops: Op[Any]) -> list[Any]:
+    """One transaction that a cancellation does not stop: it is waited for, and the cancellation goes on after it."""
+    work = ports.own(ports.store.apply(*ops))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await asyncio.wait([work], timeout=STORE_SECONDS)
+        raise
+
+
+def _check(row: SessionRow | None, name: str, *, taken: bool, principal: Principal, provider: str) -> None:
+    if row is not None and row.principal != principal.id:
         raise RunNotFound(f"There is no session {name!r}.")
-    if row.provider != provider:
+    if not taken:
+        raise RunBusy(f"Session {name!r} is held by another run. Try again when it is done.")
+    if row is not None and row.provider != provider:
         raise RunError(
             f"Session {name!r} was held with {row.provider}; this model speaks {provider}. Begin a new session."
         )

@@ -25,6 +25,7 @@ class AgentStream(Generic[R]):
         self._start = start
         self._queue: asyncio.Queue[Any] = asyncio.Queue()
         self._task: asyncio.Task[R] | None = None
+        self._ended = False
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.get_running_loop().create_task(self._start(self._queue.put_nowait))
@@ -33,16 +34,23 @@ class AgentStream(Generic[R]):
 
     async def __aexit__(self, *_: object) -> None:
         task = self._task
-        if task is None or task.done():
+        if task is None:
             return
-        task.cancel()
-        await asyncio.wait([task])
+        if not task.done():
+            task.cancel()
+            await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # whoever left early does not want to hear of it, not even from the loop
 
     async def __aiter__(self) -> AsyncIterator[StreamEvent]:
-        while (event := await self._queue.get()) is not _END:
-            yield event
-        if self._task is not None:
-            self._task.result()  # what the run raised, its consumer hears
+        if self._task is None:
+            raise RuntimeError("Open the stream first: async with agent.stream(...) as stream.")
+        while not self._ended:
+            event = await self._queue.get()
+            self._ended = event is _END
+            if not self._ended:
+                yield event
+        self._task.result()  # what the run raised, its consumer hears
 
     @property
     def result(self) -> R:

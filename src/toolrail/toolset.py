@@ -121,8 +121,9 @@ def from_definitions(
 
 
 def _definition(at: int, item: Mapping[str, Any]) -> tuple[str, str, Mapping[str, Any]]:
-    function = cast("Mapping[str, Any]", item.get("function", item))
-    name = function.get("name") if isinstance(function, Mapping) else None  # pyright: ignore[reportUnnecessaryIsInstance]
+    function: Any = item.get("function", item) if isinstance(item, Mapping) else None  # pyright: ignore[reportUnnecessaryIsInstance]
+    function = cast("Mapping[str, Any]", function if isinstance(function, Mapping) else {})
+    name = function.get("name")
     if not isinstance(name, str) or not name:
         raise DefinitionError(
             "TR105", f"definitions[{at}]", "the definition has no name.", 'Give {"function": {"name": ...}}.'

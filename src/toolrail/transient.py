@@ -57,7 +57,7 @@ _OS_LASTING = frozenset(
 _REFUSED = frozenset(
     {"builtins.ConnectionRefusedError", "socket.gaierror", "httpx.ConnectError", "httpx2.ConnectError"}
 )
-_SQLSTATES = frozenset({"40001", "40P01", "57P01", "57P02", "57P03", "57P05"})
+_SQLSTATES = frozenset({"40001", "40P01", "53300", "57P01", "57P02", "57P03", "57P05"})
 _HTTP = frozenset({408, 425, 429})
 _PUBLIC = ("httpx", "httpx2", "openai", "anthropic", "psycopg", "psycopg2")
 """Packages whose exceptions live in private modules but are known by their package's name."""
@@ -80,10 +80,12 @@ def transient(error: BaseException) -> Transient | None:
 
     Example: `transient(ConnectionResetError())` is `Transient("ConnectionResetError")`.
     """
+    if not isinstance(error, Exception):  # SystemExit has a `code`, too
+        return None
     try:
         names = _qualified(type(error))
         status = _http_status(error)
-        if status is not None and not names & _NAMES:
+        if status is not None:
             passing = status in _HTTP or 500 <= status <= 599
             return Transient(f"http_{status}", retry_after=_retry_after(error)) if passing else None
         state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
@@ -97,16 +99,27 @@ def transient(error: BaseException) -> Transient | None:
 
 
 def cause_of(error: BaseException) -> Transient | None:
-    """The passing failure that an exception was raised from, or while handling."""
-    seen: set[int] = set()
-    inner = error.__cause__ or error.__context__
-    while inner is not None and id(inner) not in seen:
-        seen.add(id(inner))
+    """The passing failure that an exception was raised from, or while handling. A refused connection only where that
+    was all: a handler may have tried again after a time-out."""
+    refused: Transient | None = None
+    for inner in _behind(error):
         found = transient(inner)
-        if found is not None:
+        if found is None or (refused is not None and type(inner) is OSError):  # such as "All attempts failed"
+            continue
+        if not found.refused:
             return found
-        inner = inner.__cause__ or inner.__context__
-    return None
+        refused = refused or found
+    return refused
+
+
+def _behind(error: BaseException) -> list[BaseException]:
+    """Causes and contexts, through the whole chain, nearest first."""
+    found = [error]
+    for known in found:
+        for inner in (known.__cause__, known.__context__):
+            if inner is not None and not any(inner is one for one in found):
+                found.append(inner)
+    return found[1:]
 
 
 _cache: dict[type, frozenset[str]] = {}

@@ -5,9 +5,11 @@ The agent loop and the drop-ins share it, so that there is one way from a respon
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from toolrail.batch import Batch, settle_all
@@ -34,24 +36,38 @@ async def settle_turn(run: Run[Any], response: ModelResponse, render: Render) ->
         TurnConflict: another response was already answered at this position.
         asyncio.CancelledError, KeyboardInterrupt: the caller was interrupted; the turn is written first.
     """
+    batch = await take_turn(run, response, render)
+    if batch.interrupt is not None:
+        raise batch.interrupt
+    return batch.results
+
+
+async def take_turn(run: Run[Any], response: ModelResponse, render: Render) -> Batch:
+    """`settle_turn` that gives what interrupted it beside the results, so that a caller who goes on has both.
+
+    Raises:
+        TurnConflict: another response was already answered at this position.
+        asyncio.CancelledError: interrupted before anything was done; nothing is written then.
+    """
     position = len(run.messages)
     known = await _answered_before(run, response, position)
     if known is not None:
         run.messages.extend([*response.messages, *render(known)])
-        return known
+        return Batch(known, None)
     last = run.last_turn
     run.state.turn += 1
     run.state.usage = run.state.usage + response.usage
     if not response.calls:
         run.messages.extend(response.messages)
         run.stop(reason_of(response))
-        return []
+        return Batch([], None)
     batch = await _settle(run, response, position, last=last)
     run.messages.extend([*response.messages, *render(batch.results)])
-    await _save(run)
-    if batch.interrupt is not None:
-        raise batch.interrupt
-    return batch.results
+    try:
+        await _save(run)
+    except asyncio.CancelledError as cancelled:
+        return replace(batch, interrupt=batch.interrupt or cancelled)
+    return batch
 
 
 def reason_of(response: ModelResponse) -> str:
@@ -107,6 +123,6 @@ async def _save(run: Run[Any]) -> None:
     if not (run.named or run.ports.store.durable):
         return
     try:
-        await run.ports.own(run.ports.store.apply(*saved(run.ports, run)))
+        await asyncio.shield(run.ports.own(run.ports.store.apply(*saved(run.ports, run))))
     except Exception:
         log.exception("The store could not save run %s.", run.id)

@@ -49,11 +49,13 @@ def text_for(code: Code, overrides: Mapping[Code, str], values: Mapping[str, Any
     if template is not None:
         try:
             return template.format_map(values)
-        except (KeyError, ValueError, IndexError, AttributeError):
+        except Exception:  # whatever a user's template asks of our values
             pass
     return WORDING[code].format_map(values)
 
 
 def refusal(text: str, code: Code, extra: Mapping[str, Any] | None = None) -> str:
     """The one shape that the model sees: `{"error": ..., "code": ...}` and what helps beside it."""
-    return json.dumps({"error": text, "code": code.value, **(extra or {})}, ensure_ascii=False, default=str)
+    said = json.dumps({"error": text, "code": code.value, **(extra or {})}, ensure_ascii=False, default=str)
+    # Half a character (in a tool's text, say) would break the next request.
+    return said if said.isascii() else said.encode("utf-8", "replace").decode()

@@ -62,17 +62,24 @@ def calls(draw: st.DrawFn, states: st.SearchStrategy[str]) -> CallRow:
     )
 
 
+def saved_run(name: str, tenant: str, state: str, updated: float) -> SaveRun:
+    return SaveRun(run(name, tenant=tenant, state=state, updated=updated))
+
+
+def saved_session(tenant: str, messages: str) -> SaveSession:
+    return SaveSession(session(tenant=tenant, messages=messages))
+
+
 OPS: st.SearchStrategy[Op[Any]] = st.one_of(
     st.builds(Plan, st.lists(calls(st.just("planned")), max_size=3).map(tuple)),
     st.builds(Claim, calls(st.just("started"))),
     st.builds(Settle, calls(ENDS)),
     st.builds(FindEffect, TENANTS, st.sampled_from(["k0", "k1", "k2"])),
     st.builds(CallsOf, TENANTS, NAMES),
-    st.builds(lambda name, tenant, state: SaveRun(run(name, tenant=tenant, state=state)), NAMES, TENANTS, TEXTS),
-    st.builds(lambda name, updated: SaveRun(run(name, updated=updated)), NAMES, TIMES),
+    st.builds(saved_run, NAMES, TENANTS, TEXTS, TIMES),
     st.builds(LoadRun, TENANTS, NAMES),
     st.builds(ListRuns, st.integers(0, 3), st.none() | TENANTS, TIMES),
-    st.builds(lambda tenant, text: SaveSession(session(tenant=tenant, messages=text)), TENANTS, TEXTS),
+    st.builds(saved_session, TENANTS, TEXTS),
     st.builds(LoadSession, TENANTS, st.just("s1")),
     st.builds(TakeLease, TENANTS, NAMES, st.sampled_from(["a", "b"]), TIMES, TIMES),
     st.builds(DropLease, TENANTS, NAMES, st.sampled_from(["a", "b"])),

@@ -102,8 +102,12 @@ def test_the_journal_is_a_wal_and_each_commit_waits_for_the_disk(path: Path) -> 
             super().close()
 
     real = sqlite3.connect
+
+    def connect(*args: Any, **options: Any) -> sqlite3.Connection:
+        return real(*args, factory=Spying, **options)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sqlite3, "connect", lambda *args, **options: real(*args, factory=Spying, **options))
+        patch.setattr(sqlite3, "connect", connect)
         asyncio.run(made(path, "r1"))
     assert seen == [["wal", 2]]
 
@@ -239,7 +243,11 @@ def test_a_tools_own_tables_may_stand_in_the_file(path: Path) -> None:
     assert len(StoreReader(path).ask(ListRuns())) == 2
 
 
-@pytest.mark.parametrize("vanish", [os.remove, lambda path: os.replace(path, f"{path}.old")], ids=["removed", "moved"])
+def _moved(path: Path) -> None:
+    path.rename(f"{path}.old")
+
+
+@pytest.mark.parametrize("vanish", [Path.unlink, _moved], ids=["removed", "moved"])
 def test_a_file_that_vanishes_in_use_is_not_begun_anew(path: Path, vanish: Callable[[Path], None]) -> None:
     async def body() -> None:
         store = SQLiteStore(path)

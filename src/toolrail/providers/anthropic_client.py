@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from toolrail.errors import DefinitionError
 from toolrail.messages import Message
 from toolrail.model import ArgumentsDelta, ModelFailure, ModelResponse, Setup, TextDelta, TurnRequest
-from toolrail.providers.anthropic_codec import AnthropicCodec, continued, is_paused, read_body
-from toolrail.providers.anthropic_request import Requests
+from toolrail.providers.anthropic_codec import AnthropicCodec, continued, is_paused
+from toolrail.providers.anthropic_request import Plan, Requests, plan_of
 from toolrail.providers.anthropic_stream import AnthropicAssembler
+from toolrail.providers.anthropic_transport import AnthropicTransport, Via
 from toolrail.providers.failures import failure_of
-from toolrail.providers.wire import Json, decode, is_json_object, plain
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
@@ -24,15 +23,7 @@ MAX_TOKENS = 4096
 """Of one response, where the settings name no number: the API needs one."""
 MAX_PAUSES = 8
 """How often a response that the provider's own tools interrupted is sent back within one request."""
-_PATH = "/v1/messages"
-
-
-class _Sender(Protocol):
-    """One way through the SDK."""
-
-    async def send(self, body: bytes, timeout: float) -> Json: ...
-
-    def events(self, body: bytes, timeout: float) -> AsyncGenerator[Json, None]: ...
+_PLANS = 16
 
 
 class AnthropicMessages:
@@ -40,20 +31,20 @@ class AnthropicMessages:
 
     Args:
         model: the provider's name for it, such as `claude-sonnet-4-5`.
-        client: an `AsyncAnthropic` of yours, or one of its siblings for the clouds; yours to close. Default: one with
-            the SDK's own settings, made at first use.
+        client: an `AsyncAnthropic` of yours, or one of its siblings for the clouds; yours to close. Its retries are
+            switched off for our requests: there is one retry layer, and it is recorded. Default: one of ours.
         max_tokens: of one response, where the settings name no number.
         cache: set cache breakpoints on the tools, the instructions and the last message. They take three of the four
             that a request may have.
         via: `post` sends ready bytes; `create` calls the SDK's `messages.create`, for tracers that patch it.
 
     Raises:
-        DefinitionError: TR401, the client is not an asynchronous one.
+        DefinitionError: TR401, the client is not an asynchronous one; TR403, the package anthropic is not installed.
 
     Example: `Agent(AnthropicMessages("claude-sonnet-4-5"), rail)`
     """
 
-    __slots__ = ("_cache", "_client", "_max_tokens", "_model", "_sender", "_via")
+    __slots__ = ("_cache", "_max_tokens", "_model", "_plans", "_transport")
 
     def __init__(
         self,
@@ -62,17 +53,13 @@ class AnthropicMessages:
         *,
         max_tokens: int = MAX_TOKENS,
         cache: bool = True,
-        via: Literal["post", "create"] = "post",
+        via: Via = "post",
     ) -> None:
-        if client is not None and not inspect.iscoroutinefunction(getattr(client, "post", None)):
-            where, given = f"anthropic:{model}", type(client).__name__
-            raise DefinitionError("TR401", where, f"a {given} is not an asynchronous client.", "Give AsyncAnthropic().")
         self._model = model
-        self._client: Any = client
         self._max_tokens = max_tokens
         self._cache = cache
-        self._via = via
-        self._sender: _Sender | None = None
+        self._transport = AnthropicTransport(self.name, client, via)
+        self._plans: list[tuple[Setup, Plan]] = []
 
     @property
     def name(self) -> str:
@@ -83,36 +70,36 @@ class AnthropicMessages:
         """A new conversation.
 
         Raises:
-            DefinitionError: TR401, the API cannot combine what is asked for.
+            DefinitionError: TR401, the API cannot combine what is asked for; TR404, there is no key.
         """
-        requests = Requests(self._model, setup, max_tokens=self._max_tokens, cache=self._cache)
-        return AnthropicConversation(self, requests, timeout=setup.settings.timeout)
+        plan = self._plan(setup)
+        self._transport.check()
+        return AnthropicConversation(self._transport, plan)
 
-    def sender(self) -> _Sender:
-        """The way to the API; the SDK is loaded and its retries are switched off here, once."""
-        if self._sender is None:
-            client = self._client
-            if client is None:
-                from anthropic import AsyncAnthropic as Client
+    async def close(self) -> None:
+        """Closes the connections, unless the client is yours."""
+        await self._transport.close()
 
-                client = Client()
-            client = client.with_options(max_retries=0)
-            # The clouds' clients read model and path from the body, so they need it as an object.
-            direct = any(cls.__name__ == "AsyncAnthropic" for cls in type(client).__mro__)
-            self._sender = _Post(client) if direct and self._via == "post" else _Create(client)
-        return self._sender
+    def _plan(self, setup: Setup) -> Plan:
+        """A setup is opened for each run, and compiled once."""
+        for known, plan in self._plans:
+            if known is setup or known == setup:
+                return plan
+        plan = plan_of(self._model, setup, max_tokens=self._max_tokens, cache=self._cache)
+        self._plans = [(setup, plan), *self._plans[: _PLANS - 1]]
+        return plan
 
 
 class AnthropicConversation:
     """One conversation; see `toolrail.model.Conversation`. Made by `AnthropicMessages.open`."""
 
-    __slots__ = ("_codec", "_model", "_requests", "_timeout")
+    __slots__ = ("_codec", "_requests", "_timeout", "_transport")
 
-    def __init__(self, model: AnthropicMessages, requests: Requests, *, timeout: float) -> None:
-        self._model = model
-        self._requests = requests
-        self._codec = AnthropicCodec(requests.offer.names)
-        self._timeout = timeout
+    def __init__(self, transport: AnthropicTransport, plan: Plan) -> None:
+        self._transport = transport
+        self._requests = Requests(plan)
+        self._codec = AnthropicCodec(plan.offer.names)
+        self._timeout = plan.timeout
 
     @property
     def codec(self) -> AnthropicCodec:
@@ -121,7 +108,7 @@ class AnthropicConversation:
     @property
     def null_means_default(self) -> Mapping[str, frozenset[str]]:
         """By tool, the arguments whose `null` only the dialect allows."""
-        return self._requests.offer.null_means_default
+        return self._requests.plan.offer.null_means_default
 
     async def request(self, messages: Sequence[Message], turn: TurnRequest) -> ModelResponse:
         """One attempt. A turn that the provider's own tools interrupted is sent back until it is whole.
@@ -134,7 +121,7 @@ class AnthropicConversation:
         while not parts or (is_paused(parts[-1]) and len(parts) <= MAX_PAUSES):
             body = self._requests.body(_with(messages, parts), turn)
             parts.append(await self._attempt(body))
-        return continued(parts)
+        return _whole(parts)
 
     async def stream(
         self, messages: Sequence[Message], turn: TurnRequest
@@ -159,12 +146,12 @@ class AnthropicConversation:
                 except ModelFailure as failure:
                     failure.streamed = started
                     raise
-        yield continued(parts)
+        yield _whole(parts)
 
     async def _attempt(self, body: bytes) -> ModelResponse:
         try:
             async with asyncio.timeout(self._timeout):
-                message = await self._model.sender().send(body, self._timeout)
+                message = await (await self._transport.sender()).send(body, self._timeout)
         except ModelFailure:
             raise
         except Exception as error:
@@ -178,7 +165,8 @@ class AnthropicConversation:
         now = asyncio.get_running_loop().time
         deadline = now() + self._timeout
         try:
-            async with aclosing(self._model.sender().events(body, self._timeout)) as events:
+            sender = await self._transport.sender()
+            async with aclosing(sender.events(body, self._timeout)) as events:
                 async for event in events:
                     for delta in assembler.feed(event):
                         yield delta
@@ -198,62 +186,10 @@ class AnthropicConversation:
         return self._codec.decode(assembler.body(), self._requests.ids)
 
 
+def _whole(parts: Sequence[ModelResponse]) -> ModelResponse:
+    response = continued(parts)
+    return replace(response, stop="length") if is_paused(response) else response
+
+
 def _with(messages: Sequence[Message], parts: Sequence[ModelResponse]) -> Sequence[Message]:
     return [*messages, *continued(parts).messages] if parts else messages
-
-
-class _Post:
-    """Ready bytes through the SDK's `post`: its authentication, headers and hooks stay."""
-
-    __slots__ = ("_client",)
-
-    def __init__(self, client: AsyncAnthropic) -> None:
-        self._client = client
-
-    async def send(self, body: bytes, timeout: float) -> Json:
-        return read_body(await self._client.post(_PATH, content=body, cast_to=bytes, options={"timeout": timeout}))
-
-    async def events(self, body: bytes, timeout: float) -> AsyncGenerator[Json, None]:
-        from anthropic import AsyncStream
-
-        stream = await self._client.post(
-            _PATH,
-            content=body,
-            cast_to=object,
-            options={"timeout": timeout},
-            stream=True,
-            stream_cls=AsyncStream[object],
-        )
-        try:
-            async for event in stream:
-                if is_json_object(event):
-                    yield event
-        finally:
-            await stream.close()
-
-
-class _Create:
-    """The SDK's `messages.create`. What the body has and `create` does not know goes as `extra_body`."""
-
-    __slots__ = ("_create", "_known")
-
-    def __init__(self, client: Any) -> None:
-        self._create: Any = client.messages.create
-        self._known = frozenset(inspect.signature(self._create).parameters)
-
-    async def send(self, body: bytes, timeout: float) -> Json:
-        return plain(await self._call(body, timeout))
-
-    async def events(self, body: bytes, timeout: float) -> AsyncGenerator[Json, None]:
-        stream = await self._call(body, timeout)
-        try:
-            async for event in stream:
-                yield plain(event)
-        finally:
-            await stream.close()
-
-    async def _call(self, body: bytes, timeout: float) -> Any:
-        fields = decode(body)
-        known = {name: value for name, value in fields.items() if name in self._known}
-        rest = {name: value for name, value in fields.items() if name not in self._known}
-        return await self._create(**known, extra_body=rest or None, timeout=timeout)

@@ -22,6 +22,8 @@ PAUSED = "pause_turn"
 _IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 _ERRORS: frozenset[Status] = frozenset({"error", "denied", "unknown", "cancelled"})
 _THINKING = ("thinking", "redacted_thinking")
+_PARSED = "parsed_output"
+"""What the SDK's own parsing adds to a text; the API does not know it."""
 _WHOLE = ("tool_use", "end_turn", PAUSED)
 """Stop reasons that leave a call whole. A stop sequence, say, may have cut it off in the middle."""
 _ID = re.compile(r"[a-zA-Z0-9_-]+")
@@ -36,7 +38,7 @@ class AnthropicCodec:
 
     Example:
         >>> AnthropicCodec().user("Pay ACME.")
-        {'role': 'user', 'content': 'Pay ACME.'}
+        {'role': 'user', 'content': [{'type': 'text', 'text': 'Pay ACME.'}]}
     """
 
     names: NameMap = NO_NAMES
@@ -47,8 +49,11 @@ class AnthropicCodec:
         return "anthropic"
 
     def user(self, text: str) -> Message:
-        """A user's message. Behind tool results it may stand as a message of its own: the API joins the two."""
-        return {"role": "user", "content": text}
+        """A user's message. Behind tool results it may stand as a message of its own: the API joins the two.
+
+        A block, although the API takes the bare text too: a cache breakpoint on it then changes no other byte.
+        """
+        return {"role": "user", "content": [{"type": "text", "text": text}]}
 
     def results(self, results: Sequence[ToolResult]) -> list[Message]:
         """One user message with a `tool_result` for each call of the response, in order."""
@@ -97,7 +102,7 @@ class AnthropicCodec:
             elif "input" in block:  # a call of the provider's own tools
                 kept.append({**block, "input": _input(block["input"])[1]})
             elif not _blank(block):
-                kept.append(block)
+                kept.append({key: value for key, value in block.items() if key != _PARSED})
         while kept and word != PAUSED and kept[-1].get("type") in _THINKING:
             kept.pop()
         return kept, calls

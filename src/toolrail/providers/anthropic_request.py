@@ -11,7 +11,7 @@ from toolrail.errors import DefinitionError
 from toolrail.messages import Message
 from toolrail.model import Among, Named, Setup, ToolChoice, TurnRequest
 from toolrail.providers.anthropic_codec import AnthropicCodec, calls_in
-from toolrail.providers.wire import EncodedMessages, Json, encode, is_json_object, joined, plain
+from toolrail.providers.wire import EncodedMessages, Json, encode, is_json_object, joined, plain, text_of
 from toolrail.tool import Tool
 
 MARK: Json = {"type": "ephemeral"}
@@ -19,6 +19,8 @@ MARK: Json = {"type": "ephemeral"}
 
 _UNMARKABLE = ("thinking", "redacted_thinking")
 _FORCED = ("any", "tool")
+_OURS = frozenset({"messages", "stream", "system", "tool_choice"})
+_NO_TOOLS = b"[]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,8 @@ class Offer:
     """The tools of a conversation in Anthropic's form."""
 
     names: NameMap
-    params: tuple[Json, ...]
+    params: list[Json]
+    offered: frozenset[str]
     null_means_default: Mapping[str, frozenset[str]]
     """By tool, the arguments whose `null` only the dialect allows."""
 
@@ -38,13 +41,14 @@ def offer_of(tools: Iterable[Tool[Any]], *, strict: bool = False) -> Offer:
     compiled = [compile_schema(tool.schema, "anthropic_strict" if strict else "anthropic") for tool in tools]
     fitted = list(zip(tools, fit_request(compiled), strict=True))
     nulls = {tool.name: form.null_means_default for tool, form in fitted if form.null_means_default}
-    params = tuple(_param(names.to_wire(tool.name), tool.description, form) for tool, form in fitted)
-    return Offer(names, params, nulls)
+    params = [_param(names.to_wire(tool.name), tool.description, form) for tool, form in fitted]
+    return Offer(names, params, frozenset(tool.name for tool in tools), nulls)
 
 
 def _param(name: str, description: str, form: Compiled) -> Json:
+    described = {"description": description} if description else {}
     strict = {"strict": True} if form.strict else {}
-    return {"name": name, "description": description, "input_schema": form.schema, **strict}
+    return {"name": name, **described, "input_schema": form.schema, **strict}
 
 
 def choice_of(choice: ToolChoice, names: NameMap, *, parallel: bool | None = None) -> Json | None:
@@ -69,8 +73,23 @@ def choice_of(choice: ToolChoice, names: NameMap, *, parallel: bool | None = Non
     return {**kind, **single} if single or kind["type"] != "auto" else None
 
 
-class Requests:
-    """Makes the bodies of one conversation. What does not change is encoded once, at the start.
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What stays the same over all requests of a setup, encoded once."""
+
+    place: str
+    """The model, for error messages."""
+    offer: Offer
+    head: Mapping[str, bytes]
+    tools: bytes
+    """Those of the provider's own that the settings name are in front of ours."""
+    thinks: bool
+    cache: bool
+    timeout: float
+
+
+def plan_of(model: str, setup: Setup, *, max_tokens: int, cache: bool = True) -> Plan:
+    """Compiles a setup.
 
     Args:
         model: the provider's name for it.
@@ -81,18 +100,43 @@ class Requests:
     Raises:
         DefinitionError: TR401, the API cannot combine what is asked for.
     """
+    place, settings = f"anthropic:{model}", setup.settings
+    clash = sorted(_OURS & settings.extra.keys())
+    if clash:
+        raise _wrong(
+            place, f"extra names {clash[0]!r}, which toolrail writes.", "Drop it: it has an option of its own."
+        )
+    thinks = _thinks(settings.extra.get("thinking"))
+    if thinks and settings.temperature not in (None, 1):
+        raise _wrong(place, "extended thinking allows no temperature but 1.", "Leave the temperature out.")
+    offer = offer_of(setup.tools, strict=setup.strict)
+    tools = _marked_list([*settings.extra.get("tools", ()), *offer.params], cache)
+    head = {name: encode(value) for name, value in _fields(model, setup, max_tokens, cache).items()}
+    return Plan(place, offer, head, encode(tools), thinks, cache, settings.timeout)
 
-    def __init__(self, model: str, setup: Setup, *, max_tokens: int, cache: bool = True) -> None:
-        self._place = f"anthropic:{model}"
-        self._cache = cache
-        self._tool_names = frozenset(tool.name for tool in setup.tools)
-        self._thinks = _thinks(setup.settings.extra.get("thinking"))
-        self.offer = offer_of(setup.tools, strict=setup.strict)
+
+def _fields(model: str, setup: Setup, max_tokens: int, cache: bool) -> Json:
+    settings = setup.settings
+    fields: Json = {"model": model, "max_tokens": settings.max_tokens or max_tokens}
+    if setup.instructions and setup.instructions.strip():
+        fields["system"] = _marked_list([{"type": "text", "text": setup.instructions}], cache)
+    if settings.temperature is not None:
+        fields["temperature"] = settings.temperature
+    fields |= {name: value for name, value in settings.extra.items() if name != "tools"}
+    form = _output_format(setup.output_schema)
+    if form is not None:
+        fields["output_config"] = {**settings.extra.get("output_config", {}), "format": form}
+    return fields
+
+
+class Requests:
+    """Makes the bodies of one conversation; each message is encoded once."""
+
+    __slots__ = ("_messages", "plan")
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
         self._messages = EncodedMessages(AnthropicCodec().ids_of)
-        self._check(setup)
-        server_tools = setup.settings.extra.get("tools", ())
-        self._tools = encode(self._marked_list([*server_tools, *self.offer.params]))
-        self._head = {name: encode(value) for name, value in self._fields(model, setup, max_tokens).items()}
 
     @property
     def ids(self) -> set[str]:
@@ -106,31 +150,19 @@ class Requests:
             DefinitionError: TR401, the API cannot combine what is asked for.
         """
         encoded = self._messages.items(messages)
-        tools, choice = self._tools, self._choice(turn)
-        if tools == b"[]":
+        tools, choice = self.plan.tools, self._choice(turn)
+        if tools == _NO_TOOLS and self.ids:
             # A history with calls needs tools even where none is offered any more: their names stand in for them.
             tools, choice = self._stand_ins(messages), {"type": "none"}
-        fields = {**self._head, **({"stream": b"true"} if stream else {})}
-        if tools != b"[]":
+        fields = {**self.plan.head, **({"stream": b"true"} if stream else {})}
+        if tools != _NO_TOOLS:
             fields["tools"] = tools
             fields |= {} if choice is None else {"tool_choice": encode(choice)}
         fields["messages"] = b"[" + b",".join(self._with_mark(encoded, messages)) + b"]"
         return joined(fields)
 
-    def _fields(self, model: str, setup: Setup, max_tokens: int) -> Json:
-        settings = setup.settings
-        fields: Json = {"model": model, "max_tokens": settings.max_tokens or max_tokens}
-        if setup.instructions and setup.instructions.strip():
-            fields["system"] = self._marked_list([{"type": "text", "text": setup.instructions}])
-        if settings.temperature is not None:
-            fields["temperature"] = settings.temperature
-        fields |= {name: value for name, value in settings.extra.items() if name != "tools"}
-        form = _output_format(setup.output_schema)
-        if form is not None:
-            fields["output_config"] = {**settings.extra.get("output_config", {}), "format": form}
-        return fields
-
     def _choice(self, turn: TurnRequest) -> Json | None:
+        plan = self.plan
         wanted: tuple[str, ...] = ()
         match turn.tool_choice:
             case Named(name):
@@ -140,41 +172,31 @@ class Requests:
             case _:
                 pass
         for name in wanted:
-            if name not in self._tool_names:
-                raise self._wrong(f"the named tool {name!r} is not offered.", "Name an offered tool.")
-        choice = choice_of(turn.tool_choice, self.offer.names, parallel=turn.parallel)
-        if choice is not None and self._thinks and choice["type"] in _FORCED:
-            raise self._wrong("extended thinking allows no forced tool choice.", "Use 'auto', or no thinking.")
+            if name not in plan.offer.offered:
+                raise _wrong(plan.place, f"the chosen tool {name!r} is not offered.", "Choose an offered tool.")
+        choice = choice_of(turn.tool_choice, plan.offer.names, parallel=turn.parallel)
+        if choice is not None and plan.thinks and choice["type"] in _FORCED:
+            raise _wrong(plan.place, "extended thinking allows no forced tool choice.", "Use 'auto', or no thinking.")
         return choice
-
-    def _check(self, setup: Setup) -> None:
-        settings = setup.settings
-        forced = settings.extra.get("tool_choice")
-        if self._thinks and is_json_object(forced) and forced.get("type") in _FORCED:
-            raise self._wrong("extended thinking allows no forced tool choice.", "Use 'auto', or no thinking.")
-        if self._thinks and settings.temperature not in (None, 1, 1.0):
-            raise self._wrong("extended thinking allows no temperature but 1.", "Leave the temperature out.")
-
-    def _wrong(self, message: str, mend: str) -> DefinitionError:
-        return DefinitionError("TR401", self._place, message, mend)
-
-    def _marked_list(self, items: list[Json]) -> list[Json]:
-        if not self._cache or not items:
-            return items
-        return [*items[:-1], {"cache_control": MARK, **items[-1]}]
 
     def _with_mark(self, encoded: Sequence[bytes], messages: Sequence[Message]) -> Sequence[bytes]:
         """The last message once more with a breakpoint; those before it keep their bytes."""
-        last = _marked(messages[-1]) if self._cache and messages else None
+        last = _marked(messages[-1]) if self.plan.cache and messages else None
         return encoded if last is None else [*encoded[:-1], encode(last)]
 
     def _stand_ins(self, messages: Sequence[Message]) -> bytes:
-        if not self.ids:
-            return b"[]"
-        names = sorted({str(block["name"]) for message in messages for block in calls_in(message)})
+        names = sorted({text_of(block.get("name")) for message in messages for block in calls_in(message)})
         schema: Json = {"type": "object", "properties": {}}
         tools: list[Json] = [{"name": name, "description": "Not available.", "input_schema": schema} for name in names]
-        return encode(self._marked_list(tools))
+        return encode(_marked_list(tools, self.plan.cache))
+
+
+def _wrong(place: str, message: str, mend: str) -> DefinitionError:
+    return DefinitionError("TR401", place, message, mend)
+
+
+def _marked_list(items: list[Json], cache: bool) -> list[Json]:
+    return [*items[:-1], {**items[-1], "cache_control": MARK}] if cache and items else items
 
 
 def _thinks(thinking: object) -> bool:

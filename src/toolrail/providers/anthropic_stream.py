@@ -106,13 +106,14 @@ class AnthropicAssembler:
         """The whole body, equal to an unstreamed one; only a call's input is the text that the model wrote.
 
         Args:
-            finish: a stop reason for a stream that was broken off. Thinking that lacks its end is then left out: the
-                provider takes none back without its signature.
+            finish: stands in for the stop reason of a stream that was broken off. Thinking that lacks its end is then
+                left out: the provider takes none back without its signature.
         """
         blocks = [block for _, block in sorted(self._blocks.items())]
-        if finish is not None:
+        end: Json = {}
+        if not self.complete:
             blocks = [block for block in blocks if block.ended or block.wire.get("type") != "thinking"]
-        end = {} if finish is None else {"stop_reason": finish}
+            end = {} if finish is None else {"stop_reason": finish}
         return {"role": "assistant", **self._message, "content": [block.whole() for block in blocks], **end}
 
     def _start(self, index: int, wire: Json) -> None:

@@ -34,11 +34,6 @@ class ChatAssembler:
         """Whether the model has finished. A stream that ends before is broken off."""
         return self._finish is not None
 
-    @property
-    def over(self) -> bool:
-        """Whether nothing more can come. Here only the stream's end says so: tokens are counted behind the finish."""
-        return False
-
     def feed(self, chunk: Json) -> list[TextDelta | ArgumentsDelta]:
         """What a chunk adds.
 

@@ -78,7 +78,7 @@ class Compatible:
             raise DefinitionError(
                 "TR405", f"Compatible({model!r})", "there is no base_url.", "Give base_url= or client=."
             )
-        self._transport = OpenAITransport(client, base_url=where, api_key=api_key or "none", via=via)
+        self._transport = OpenAITransport(self.name, client, base_url=where, api_key=api_key or "none", via=via)
         self._plans = Plans(self._plan)
 
     @property

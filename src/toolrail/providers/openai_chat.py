@@ -36,13 +36,13 @@ class OpenAIChat:
 
     Args:
         model: for example `gpt-4o`.
-        client: your own `AsyncOpenAI` or `AsyncAzureOpenAI`. Its retries are switched off for our requests: there is one
-            retry layer, and it is recorded. Default: one of ours, made at first use.
+        client: your own `AsyncOpenAI` or `AsyncAzureOpenAI`. Its retries are switched off for our requests: there is
+            one retry layer, and it is recorded. Default: one of ours, made at first use.
         base_url, api_key: for a client of ours. Default: what the SDK finds in the environment.
         via: `create` for tracers that patch the SDK's method.
 
     Raises:
-        DefinitionError: TR403, the package openai is not installed.
+        DefinitionError: TR403, the package openai is not installed; TR401, the client is not an asynchronous one.
 
     Example: `Agent(OpenAIChat("gpt-4o", client=AsyncOpenAI()), rail)`
     """
@@ -57,7 +57,7 @@ class OpenAIChat:
         via: Via = "post",
     ) -> None:
         self._model = model
-        self._transport = OpenAITransport(client, base_url=base_url, api_key=api_key, via=via)
+        self._transport = OpenAITransport(self.name, client, base_url=base_url, api_key=api_key, via=via)
         self._plans = Plans(self._plan)
 
     @property

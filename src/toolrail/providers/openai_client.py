@@ -44,16 +44,19 @@ class OpenAITransport:
             tracers that patch it.
 
     Raises:
-        DefinitionError: TR403, the SDK is not installed.
+        DefinitionError: TR403, the SDK is not installed; TR401, the client is not an asynchronous one.
     """
 
     def __init__(
-        self, client: AsyncOpenAI | None, *, base_url: str | None, api_key: str | None, via: Via = "post"
+        self, name: str, client: AsyncOpenAI | None, *, base_url: str | None, api_key: str | None, via: Via = "post"
     ) -> None:
         if find_spec("openai") is None:
-            raise DefinitionError(
-                "TR403", "model", "the package openai is not installed.", 'pip install "toolrail[openai]"'
-            )
+            mend = 'pip install "toolrail[openai]"'
+            raise DefinitionError("TR403", name, "the package openai is not installed.", mend)
+        if client is not None and not inspect.iscoroutinefunction(getattr(client, "post", None)):
+            message = f"a {type(client).__name__} is not an asynchronous client."
+            raise DefinitionError("TR401", name, message, "Give AsyncOpenAI().")
+        self._name = name
         self._given = client
         self._base_url = base_url
         self._api_key = api_key
@@ -81,17 +84,17 @@ class OpenAITransport:
     def _new(self) -> AsyncOpenAI:
         import openai  # an extra, loaded by those who use it
 
+        pool = openai.DefaultAsyncHttpxClient()  # unlike its own, it does not close itself on a loop of others
         try:
-            return openai.AsyncOpenAI(base_url=self._base_url, api_key=self._api_key, max_retries=0)
-        except openai.OpenAIError as error:
-            raise DefinitionError(
-                "TR404", "model", f"the client cannot be made: {error}", "Set OPENAI_API_KEY, or give client=."
-            ) from None
+            return openai.AsyncOpenAI(base_url=self._base_url, api_key=self._api_key, max_retries=0, http_client=pool)
+        except openai.OpenAIError:
+            mend = "Set OPENAI_API_KEY, or give client=."
+            raise DefinitionError("TR404", self._name, "there is no key for the API.", mend) from None
 
     async def close(self) -> None:
         """Closes the client unless it is the user's."""
         ready, self._ready = self._ready, None
-        if ready is not None and self._given is None:
+        if ready is not None and self._given is None and self._loop in (None, asyncio.get_running_loop()):
             await ready.client.close()
 
     async def fetch(self, out: Outgoing) -> bytes | Json:
@@ -139,10 +142,11 @@ class _Ready:
 def _made(client: AsyncOpenAI) -> _Ready:
     import openai  # an extra, loaded by those who use it
 
-    library = importlib.import_module(openai.Timeout.__module__.partition(".")[0])
+    library, _, name = str(openai.APIStatusError.__annotations__["response"]).rpartition(".")
+    response = getattr(importlib.import_module(library), name)
     takes_bytes = "content" in inspect.signature(client.post).parameters
     azure = isinstance(client, openai.AsyncAzureOpenAI)
-    return _Ready(client.with_options(max_retries=0), library.Response, takes_bytes and not azure)
+    return _Ready(client.with_options(max_retries=0), response, takes_bytes and not azure)
 
 
 async def _posted(ready: _Ready, out: Outgoing) -> AsyncGenerator[list[bytes]]:

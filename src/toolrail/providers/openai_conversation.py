@@ -20,7 +20,7 @@ from toolrail.model import (
 )
 from toolrail.providers.failures import failure_of
 from toolrail.providers.openai_client import OpenAITransport, Outgoing, body_of
-from toolrail.providers.wire import EncodedMessages, Json, decode, encode
+from toolrail.providers.wire import EncodedMessages, Json, decode, encode, objects
 
 _OURS = frozenset({"messages", "input", "tools", "tool_choice", "stream", "n", "response_format"})
 _KEPT = 16
@@ -105,11 +105,12 @@ def refuse_own_fields(setup: Setup, model: str) -> None:
 class OpenAIConversation:
     """Implements `Conversation` for both APIs."""
 
-    __slots__ = ("_messages", "_plan", "_transport")
+    __slots__ = ("_first", "_messages", "_plan", "_transport")
 
     def __init__(self, plan: Plan, transport: OpenAITransport) -> None:
         self._plan = plan
         self._transport = transport
+        self._first = None if plan.first is None else encode(plan.first)
         self._messages = EncodedMessages(plan.codec.ids_of)
 
     @property
@@ -162,8 +163,7 @@ class OpenAIConversation:
 
     def _outgoing(self, messages: Sequence[Message], turn: Json) -> Outgoing:
         plan, via = self._plan, self._transport.via
-        first = None if plan.first is None else encode(plan.first)
-        array = {plan.messages: self._messages.array(messages, first=first)}
+        array = {plan.messages: self._messages.array(messages, first=self._first)}
         all_messages = [*messages] if plan.first is None else [plan.first, *messages]
         fields = {**plan.fixed, plan.messages: all_messages, **turn}
         raw = b"" if via == "create" else body_of(plan.encoded, array, turn)
@@ -174,5 +174,4 @@ def _is_whole(chunk: Json) -> bool:
     """A whole body where a chunk was expected: the server does not stream."""
     if chunk.get("object") in ("chat.completion", "response"):
         return True
-    choices = chunk.get("choices")
-    return isinstance(choices, list) and any("message" in choice for choice in choices)
+    return any("message" in choice for choice in objects(chunk.get("choices")))

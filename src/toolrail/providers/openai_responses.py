@@ -39,11 +39,11 @@ class OpenAIResponses:
             is recorded. Default: one of ours, made at first use.
         base_url, api_key: for a client of ours. Default: what the SDK finds in the environment.
         via: `create` for tracers that patch the SDK's method.
-        reasons: whether the model reasons, so that its reasoning must be asked for: others refuse the question. Default:
-            by the model's name.
+        reasons: whether the model reasons, so that its reasoning must be asked for: others refuse the question.
+            Default: by the model's name.
 
     Raises:
-        DefinitionError: TR403, the package openai is not installed.
+        DefinitionError: TR403, the package openai is not installed; TR401, the client is not an asynchronous one.
 
     Example: `Agent(OpenAIResponses("gpt-5", client=AsyncOpenAI()), rail)`
     """
@@ -60,7 +60,7 @@ class OpenAIResponses:
     ) -> None:
         self._model = model
         self._reasons = not model.startswith(_WITHOUT_REASONING) if reasons is None else reasons
-        self._transport = OpenAITransport(client, base_url=base_url, api_key=api_key, via=via)
+        self._transport = OpenAITransport(self.name, client, base_url=base_url, api_key=api_key, via=via)
         self._plans = Plans(self._plan)
 
     @property
@@ -144,8 +144,8 @@ def options(run: Run[Any], *, parallel: bool | None = None, strict: bool = False
 
 
 async def answer(run: Run[Any], response: object) -> list[ToolResult]:
-    """Answers all calls of a response and appends the turn to `run.messages`: all output items, then one output for each
-    call. A response without calls ends the run.
+    """Answers all calls of a response and appends the turn to `run.messages`: all output items, then one output for
+    each call. A response without calls ends the run.
 
     Args:
         response: the SDK's object, its dict, or what `watch` gave once it was read.

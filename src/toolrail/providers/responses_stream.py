@@ -29,11 +29,6 @@ class ResponsesAssembler:
         """Whether the model has finished. A stream that ends before is broken off."""
         return self._whole is not None
 
-    @property
-    def over(self) -> bool:
-        """Whether nothing more can come."""
-        return self._whole is not None
-
     def feed(self, event: Json) -> list[TextDelta | ArgumentsDelta]:
         """What an event adds.
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from toolrail.codes import Code
 from toolrail.messages import ToolResult
-from toolrail.ports import Gate
+from toolrail.ports import Gate, log
 from toolrail.run import Job
 from toolrail.tool import Tool
 
@@ -23,7 +24,7 @@ class Permit:
         self._in_tool = False
         self.thread = False
         """A place in the thread pool is reserved and not used yet."""
-        self._entered: list[Gate] = []
+        self._entered: tuple[Gate, ...] = ()
 
     async def enter(self) -> ToolResult | None:
         """Takes every place in turn; waits where that is the rule, refuses where it is not."""
@@ -34,15 +35,24 @@ class Permit:
             refused = await gate.enter(job, tool)
             if refused is not None:
                 return refused
-            self._entered.append(gate)
-        limit, running = tool.limits.concurrency, work.running.get(tool.name, 0)
-        if limit is not None and running >= limit:
-            return job.ports.refuse(job, Code.RATE_LIMITED, values={"seconds": 1.0}, extra={"retry_after": 1.0})
-        work.running[tool.name] = running + 1
-        self._in_tool = True
-        if not tool.is_async:
-            await job.ports.pool.reserve()
-            self.thread = True
+            self._entered = (*self._entered, gate)
+        if tool.limits.concurrency is not None:
+            running = work.running.get(tool.name, 0)
+            if running >= tool.limits.concurrency:
+                return job.ports.refuse(job, Code.RATE_LIMITED, values={"seconds": 1.0}, extra={"retry_after": 1.0})
+            work.running[tool.name] = running + 1
+            self._in_tool = True
+        return None if tool.is_async else await self._enter_pool()
+
+    async def _enter_pool(self) -> ToolResult | None:
+        """Waits for a thread no longer than for the handler itself: abandoned ones may never come back."""
+        job, seconds = self._job, self._tool.limits.timeout
+        try:
+            async with asyncio.timeout(seconds):
+                await job.ports.pool.reserve()
+        except TimeoutError:
+            return job.ports.refuse(job, Code.TIMEOUT, values={"seconds": seconds})
+        self.thread = True
         return None
 
     def release(self, result: ToolResult | None) -> None:
@@ -52,10 +62,13 @@ class Permit:
             job.ports.pool.release()
         if self._in_tool:
             job.ports.work.running[tool.name] -= 1
-        for gate in reversed(self._entered):
-            gate.leave(job, tool, result)
         if self._in_run:
             job.run.leave()
+        for gate in reversed(self._entered):
+            try:
+                gate.leave(job, tool, result)
+            except Exception:  # the handler has run: its result stands
+                log.exception("A gate failed when %s left it.", tool.name)
 
 
 async def admit(job: Job, tool: Tool[Any], permit: Permit) -> ToolResult | None:

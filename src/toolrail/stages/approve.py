@@ -33,6 +33,10 @@ async def approve(job: Job, tool: Tool[Any], arguments: Accepted, *, decision: A
         case Pending():
             job.run.emit(lambda head: CallSuspended(head, job.ref(), request.digest))
             return job.ports.refuse(job, Code.APPROVAL_PENDING)
+        case _:  # an approver of the user's: True is no approval of exactly this
+            log.error("The approver returned a %s; the call is rejected.", type(answer).__name__)
+            job.run.emit(lambda head: ApprovalDecided(head, job.ref(), False, "approver-error"))
+            return job.ports.refuse(job, Code.APPROVAL_REJECTED)
 
 
 def _binding(job: Job, tool: Tool[Any], arguments: Accepted) -> str:
@@ -41,7 +45,7 @@ def _binding(job: Job, tool: Tool[Any], arguments: Accepted) -> str:
     return digest_of([run.state.tenant, run.principal.id, run.id, job.key, tool.name, tool.digest, arguments.effective])
 
 
-async def _ask(job: Job, request: ApprovalRequest) -> Approval | Pending:
+async def _ask(job: Job, request: ApprovalRequest) -> Any:
     approver = job.ports.approver
     if approver is None:
         return Approval(False, "nobody", request.digest)

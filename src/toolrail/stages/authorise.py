@@ -20,7 +20,9 @@ _ALLOW = Allow()
 
 async def authorise(job: Job, tool: Tool[Any], arguments: Mapping[str, Any]) -> Allow | Ask | ToolResult:
     """The decision, or NOT_AUTHORISED. The model sees a policy's `message`, never its reason."""
-    decision = await _decide(job, tool, arguments)
+    decision = _permitted(job, tool)
+    if job.ports.policies and not isinstance(decision, Deny):
+        decision = await _decided(job, tool, arguments, decision)
     if job.run.heard and not (decision is _ALLOW and not job.ports.policies):
         _record(job, decision)
     if isinstance(decision, Deny):
@@ -28,14 +30,14 @@ async def authorise(job: Job, tool: Tool[Any], arguments: Mapping[str, Any]) -> 
     return decision
 
 
-async def _decide(job: Job, tool: Tool[Any], arguments: Mapping[str, Any]) -> Decision:
-    principal = job.run.principal
+def _permitted(job: Job, tool: Tool[Any]) -> Decision:
     for permission in tool.access.requires:
-        if not principal.may(permission):
+        if not job.run.principal.may(permission):
             return Deny(f"lacks {permission!r}", rule=f"requires:{permission}")
-    found: Allow | Ask = Ask("the tool asks each time", rule="approve") if tool.access.approve else _ALLOW
-    if not job.ports.policies:
-        return found
+    return Ask("the tool asks each time", rule="approve") if tool.access.approve else _ALLOW
+
+
+async def _decided(job: Job, tool: Tool[Any], arguments: Mapping[str, Any], found: Allow | Ask) -> Decision:
     request = request_for(job, tool, arguments)
     for policy in job.ports.policies:
         decision = await _ask(policy, request)

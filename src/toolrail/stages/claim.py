@@ -11,12 +11,10 @@ from toolrail.events import CallClaimed
 from toolrail.messages import ToolResult
 from toolrail.ports import log
 from toolrail.run import Job
-from toolrail.stages.recall import met, row_for
+from toolrail.stages.recall import STORE_SECONDS, met, row_for
 from toolrail.store import CallRow, Claim, Claimed, Held, Settle, ask
 from toolrail.tool import Tool
 
-STORE_SECONDS = 5.0
-"""A store that does not answer within this is unavailable."""
 LEASE_MARGIN = 10.0
 """Seconds past the deadline after which a `started` row of a dead holder counts as unknown."""
 
@@ -29,6 +27,8 @@ async def claim(job: Job, tool: Tool[Any]) -> ToolResult | None:
         while True:
             answer = await _write(job, row_for(job, tool, lease_until=_lease(job, tool)))
             if not isinstance(answer, Held):
+                if job.ports.work.closing:  # it began to close meanwhile; settle gives the key back
+                    return job.ports.refuse(job, Code.SHUTTING_DOWN)
                 job.run.emit(lambda head: CallClaimed(head, job.ref(), tool.effect.kind, job.effect_key))
                 return None
             earlier = await met(job, tool, answer.row)

@@ -8,10 +8,11 @@ from toolrail.codes import Code
 from toolrail.effects import FAILURES, Meaning
 from toolrail.encoding import encode_value, note_of, preview
 from toolrail.errors import NotAuthorised, ToolError
+from toolrail.interrupts import from_signal
 from toolrail.messages import Media, ToolResult
 from toolrail.ports import log
 from toolrail.run import Job
-from toolrail.stages.execute import Failure, Success
+from toolrail.stages.outcome import Failure, Success
 from toolrail.tool import Tool
 from toolrail.wording import FAILED_FOR_NOW, MAY_HAVE_HAPPENED, refusal, text_for
 
@@ -22,7 +23,9 @@ def encode(job: Job, tool: Tool[Any], outcome: Success | Failure) -> ToolResult:
         return _failed(job, tool, outcome)
     try:
         return _succeeded(job, tool, outcome.value)
-    except Exception:  # a hostile __str__, say; the effect took place all the same
+    except BaseException as error:  # a hostile __str__, say; the effect took place all the same
+        if from_signal(error):
+            raise
         log.exception("A result of %s could not be encoded.", tool.name)
         return _result(job, tool, note_of(outcome.value), flags=("unencodable",))
 
@@ -46,7 +49,7 @@ def _result(
         "ok",
         text,
         trust=tool.result.trust,
-        flags=(*job.flags, *flags),
+        flags=job.flags + flags if flags else job.flags,
         started=True,
         media=media,
     )

@@ -6,14 +6,13 @@ import asyncio
 import inspect
 from collections.abc import Coroutine
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from toolrail.arguments.values import Accepted
 from toolrail.context import RunContext
 from toolrail.drive import Interrupted, Raised, Returned, TimedOut, drive
-from toolrail.effects import REPEATABLE, FailureKind
+from toolrail.effects import REPEATABLE
 from toolrail.errors import ToolError
 from toolrail.events import AttemptEnded
 from toolrail.interrupts import from_signal
@@ -21,56 +20,34 @@ from toolrail.ports import Wrap
 from toolrail.run import Job, ToolProgress, ToolStarted
 from toolrail.stages.admit import Permit
 from toolrail.stages.late import settle_late
+from toolrail.stages.outcome import Failure, Success
 from toolrail.tool import Tool
 from toolrail.transient import Transient, cause_of, transient
 
 
-@dataclass(frozen=True, slots=True)
-class Success:
-    """The handler returned."""
-
-    value: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """The handler failed for good."""
-
-    kind: FailureKind
-    error: BaseException | None
-    began: bool = True
-    """Whether an effect may have begun; False only where the tool marks it and had not come that far."""
-    may_pass: bool = False
-    """Trying again might have helped, but the attempts or the time are spent."""
-
-
 class Attempts:
-    """What all attempts of one call share. It is also the spine's end of the handler's context."""
+    """What all attempts of one call share."""
 
-    __slots__ = ("arguments", "begun", "cancelled", "deadline", "job", "loop", "permit", "tool")
+    __slots__ = ("arguments", "begun", "control", "deadline", "job", "loop", "permit", "tool")
 
-    def __init__(self, job: Job, tool: Tool[Any], arguments: Accepted, permit: Permit) -> None:
+    def __init__(
+        self, job: Job, tool: Tool[Any], arguments: Accepted, permit: Permit, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self.job = job
         self.tool = tool
         self.arguments = arguments
         self.permit = permit
-        self.loop = asyncio.get_running_loop()
-        self.deadline = self.loop.time() + tool.limits.timeout
+        self.loop = loop
+        self.deadline = loop.time() + tool.limits.timeout
         self.begun = False
-        """The handler has marked the start of its effect."""
-        self.cancelled = False
-        """Nobody waits for the handler any more."""
+        """Some attempt has marked the start of its effect."""
+        self.control: AttemptControl | None = None
+        """The attempt under way, where its handler takes a context."""
 
-    def now(self) -> float:
-        return self.loop.time()
-
-    def progress(self, text: str) -> None:
-        observer = self.job.run.observer
-        if observer is not None:
-            self.loop.call_soon_threadsafe(observer, ToolProgress(self.job.call, text))
-
-    def transaction(self) -> AbstractAsyncContextManager[Any] | None:
-        return None
+    def end_attempt(self) -> None:
+        """Nobody waits for this attempt any more. It says so before anyone asks whether the effect has begun."""
+        if self.control is not None:
+            self.control.cancelled = True
 
     def late(self, value: Any, error: BaseException | None) -> None:
         """An abandoned handler has ended after all, in whatever thread."""
@@ -80,13 +57,43 @@ class Attempts:
             return
 
 
+class AttemptControl:
+    """The spine's end of one attempt's context."""
+
+    __slots__ = ("_shared", "cancelled")
+
+    def __init__(self, shared: Attempts) -> None:
+        self._shared = shared
+        self.cancelled = False
+        """Nobody waits for this attempt any more."""
+
+    def begin(self) -> None:
+        # First said, then looked: either we see here that nobody waits, or whoever stops waiting sees that it began.
+        self._shared.begun = True
+        if self.cancelled:
+            raise ToolError("The time for this call is over; its effect must not begin now.", nothing_happened=True)
+
+    def now(self) -> float:
+        return self._shared.loop.time()
+
+    def progress(self, text: str) -> None:
+        job = self._shared.job
+        observer = job.run.observer
+        if observer is not None:
+            self._shared.loop.call_soon_threadsafe(observer, ToolProgress(job.call, text))
+
+    def transaction(self) -> AbstractAsyncContextManager[Any] | None:
+        return None
+
+
 async def execute(job: Job, tool: Tool[Any], arguments: Accepted, *, permit: Permit) -> Success | Failure:
     """Runs the handler until it returns, fails for good, or its time is over."""
-    shared = Attempts(job, tool, arguments, permit)
+    loop = asyncio.get_running_loop()
+    shared = Attempts(job, tool, arguments, permit, loop)
     if job.run.observer is not None:
         job.run.observer(ToolStarted(job.call))
-    now = shared.loop.time
-    began = started = now()
+    now = loop.time
+    began = started = shared.deadline - tool.limits.timeout
     while True:
         job.attempts += 1
         outcome = _judge(shared, await _attempt(shared, started))
@@ -96,10 +103,10 @@ async def execute(job: Job, tool: Tool[Any], arguments: Accepted, *, permit: Per
         if wait is None or job.interrupt is not None:
             break
         if not await _sleep(job, wait):
-            outcome = Failure("cancelled", None, began=_may_have_begun(shared))
+            began_before = isinstance(outcome, Failure) and outcome.began
+            outcome = Failure("cancelled", None, began=began_before)
             break
         started = now()
-    shared.cancelled = True
     job.handler_seconds = now() - began
     return outcome
 
@@ -114,7 +121,8 @@ async def _attempt(shared: Attempts, now: float) -> Returned | Raised | TimedOut
     except Exception as error:  # such as a handler that does not take what its raw schema allows
         return Raised(error)
     grace, active = job.ports.limits.grace, job.ports.work.driven
-    ended = await drive(coro, seconds=seconds, grace=grace, late=shared.late, active=active)
+    ended = await drive(coro, seconds=seconds, grace=grace, active=active)
+    shared.end_attempt()
     if isinstance(ended, Returned):
         return ended
     if isinstance(ended, Interrupted):
@@ -122,6 +130,7 @@ async def _attempt(shared: Attempts, now: float) -> Returned | Raised | TimedOut
         return ended.before or ended
     if isinstance(ended, Raised) and tool.is_async and from_signal(ended.error):
         job.interrupt = ended.error
+        return Interrupted(abandoned=False)
     return ended
 
 
@@ -135,6 +144,7 @@ async def _sleep(job: Job, seconds: float) -> bool:
 
 def _context(shared: Attempts) -> RunContext[Any]:
     job = shared.job
+    shared.control = AttemptControl(shared)
     return RunContext(
         job.run.deps,
         job.run.principal,
@@ -142,7 +152,7 @@ def _context(shared: Attempts) -> RunContext[Any]:
         idempotency_key=job.effect_key or job.key,
         deadline=shared.deadline,
         attempt=job.attempts,
-        control=shared,
+        control=shared.control,
     )
 
 
@@ -172,7 +182,7 @@ async def _in_thread(shared: Attempts, fn: partial[Any]) -> Any:
     try:
         value, error = await work.future
     except asyncio.CancelledError:
-        shared.cancelled = True
+        shared.end_attempt()
         work.abandon(shared.late)
         raise
     if error is not None:
@@ -197,7 +207,7 @@ def _judge(shared: Attempts, ended: Returned | Raised | TimedOut | Interrupted) 
 def _raised(shared: Attempts, error: BaseException) -> Failure:
     began = _may_have_begun(shared)
     if isinstance(error, ToolError):
-        if shared.tool.effect.kind == "once" and not error.nothing_happened and _says_nothing(error):
+        if shared.tool.effect.kind == "once" and began and not error.nothing_happened and _says_nothing(error):
             return Failure("transient", error, began=began)
         return Failure("statement", error, began=False, may_pass=error.retryable)
     if transient(error) is not None:
@@ -230,7 +240,7 @@ def _wait(shared: Attempts, failure: Failure) -> float | None:
 def _backoff(job: Job) -> float:
     """Doubling from the first, with full jitter (Brooker, "Exponential Backoff And Jitter", 2015)."""
     limits = job.ports.limits
-    return min(limits.backoff_max, limits.backoff * 2 ** (job.attempts - 1)) * job.ports.clock.random()
+    return min(limits.backoff_max, limits.backoff * 2 ** min(job.attempts - 1, 60)) * job.ports.clock.random()
 
 
 def _asked(error: BaseException | None) -> float | None:

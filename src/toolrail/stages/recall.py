@@ -19,6 +19,8 @@ from toolrail.run import Job
 from toolrail.store import CallRow, FindEffect, ask
 from toolrail.tool import Tool
 
+STORE_SECONDS = 5.0
+"""A store that does not answer within this is unavailable."""
 FIRST_LOOK = 0.02
 LAST_LOOK = 0.5
 """Seconds between two looks at another holder of the key: doubled from the first to the last."""
@@ -31,7 +33,7 @@ async def recall(job: Job, tool: Tool[Any], arguments: Accepted) -> ToolResult |
     job.effect_key = effect_key(job, tool, arguments.effective)
     job.arguments_digest = digest_of(arguments.effective)
     try:
-        row = await ask(job.ports.store, FindEffect(job.run.state.tenant, job.effect_key))
+        row = await _find(job, job.effect_key)
         return None if row is None else await met(job, tool, row)
     except Exception:
         log.exception("The store could not be asked for an effect; the call was not started.")
@@ -46,7 +48,7 @@ async def met(job: Job, tool: Tool[Any], row: CallRow) -> ToolResult | None:
             return job.ports.refuse(job, Code.TIMEOUT, values={"seconds": tool.limits.timeout})
         await asyncio.sleep(look)
         look = min(LAST_LOOK, look * 2)
-        found = await ask(job.ports.store, FindEffect(row.tenant, row.effect_key or ""))
+        found = await _find(job, row.effect_key or "")
         if found is None:
             return None
         row = found
@@ -55,6 +57,11 @@ async def met(job: Job, tool: Tool[Any], row: CallRow) -> ToolResult | None:
     if row.state == "done":
         return replayed_as(job.call, row)
     return None if row.state in ("planned", "failed") else job.ports.refuse(job, Code.OUTCOME_UNKNOWN)
+
+
+async def _find(job: Job, effect_key: str) -> CallRow | None:
+    async with asyncio.timeout(STORE_SECONDS):
+        return await ask(job.ports.store, FindEffect(job.run.state.tenant, effect_key))
 
 
 def _lapsed(job: Job, row: CallRow) -> bool:

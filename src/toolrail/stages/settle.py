@@ -9,8 +9,7 @@ from toolrail.events import CallSettled
 from toolrail.messages import ToolResult
 from toolrail.ports import log
 from toolrail.run import Job
-from toolrail.stages.claim import STORE_SECONDS
-from toolrail.stages.recall import row_for
+from toolrail.stages.recall import STORE_SECONDS, row_for
 from toolrail.store import CallRow, CallState, Settle
 
 

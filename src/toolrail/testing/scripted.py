@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ from toolrail.model import (
     TextDelta,
     TurnRequest,
 )
+from toolrail.providers.wire import whole_ids
 
 TYPICAL = Usage(100, 20)
 
@@ -124,21 +126,20 @@ class ScriptedConversation:
 
     async def request(self, messages: Sequence[Message], turn: TurnRequest) -> ModelResponse:
         await _pause(self._model.seconds)
-        return self._respond(self._model.next(messages, turn))
+        return self._respond(self._model.next(messages, turn), messages)
 
     async def stream(
         self, messages: Sequence[Message], turn: TurnRequest
     ) -> AsyncIterator[TextDelta | ArgumentsDelta | ModelResponse]:
         await _pause(self._model.seconds)
-        response = self._respond(self._model.next(messages, turn))
-        for word in response.text.split(" "):
-            if word:
-                yield TextDelta(word + " ")
+        response = self._respond(self._model.next(messages, turn), messages)
+        for piece in re.findall(r"\S+\s*|\s+", response.text):
+            yield TextDelta(piece)
         for index, call in enumerate(response.calls):
             yield ArgumentsDelta(index, call.name, call.arguments)
         yield response
 
-    def _respond(self, turn: Turn) -> ModelResponse:
+    def _respond(self, turn: Turn, messages: Sequence[Message]) -> ModelResponse:
         match turn:
             case ModelFailure():
                 raise turn
@@ -147,16 +148,18 @@ class ScriptedConversation:
             case Say():
                 return self._said(turn)
             case Calls():
-                return self._called(turn)
+                return self._called(turn, messages)
 
     def _said(self, turn: Say) -> ModelResponse:
         stop: Stop = turn.stop if turn.text or turn.stop != "end" else "empty"
         messages: tuple[Message, ...] = ({"role": "assistant", "content": turn.text},) if turn.text else ()
         return ModelResponse(messages, (), turn.text, stop, turn.usage, self._model.name)
 
-    def _called(self, turn: Calls) -> ModelResponse:
+    def _called(self, turn: Calls, messages: Sequence[Message]) -> ModelResponse:
         number = len(self._model.requests)
         ids = turn.ids or tuple(f"call_{number}_{at}" for at in range(len(turn.calls)))
+        # As every codec does: what a model sent empty or twice is made whole before anyone sees it.
+        ids = whole_ids(ids, taken={call["id"] for message in messages for call in message.get("tool_calls") or ()})
         calls = tuple(
             ToolCall(call_id, name, arguments if isinstance(arguments, str) else json.dumps(arguments))
             for call_id, (name, arguments) in zip(ids, turn.calls, strict=True)

@@ -1,0 +1,111 @@
+"""`toolrail show RUN`: one run from the store, turn by turn: calls, sizes, codes, stop reason, tokens."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import groupby
+
+from toolrail.cli.lines import Paint, cut, duration, moment, outcome, printable, row, size
+from toolrail.cli.meanings import MEANINGS
+from toolrail.cli.reading import Record, store_argument
+from toolrail.cli.tail import as_object
+from toolrail.run import RunState
+from toolrail.store import CallRow, CallsOf, RunRow
+
+_HEAD = ("", "tool", "effect", "took", "args", "result", "tries", "outcome")
+_WIDTHS = (7, 20, 10, -8, -8, -8, -5, 0)
+_SHOWN = 2_000
+"""Characters of a result with --content."""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's arguments."""
+    parser.add_argument("run", metavar="RUN", help="the run's id, or a part of it from its beginning or its end")
+    store_argument(parser)
+    parser.add_argument("--tenant", help="the run's tenant, where an id stands in several")
+    parser.add_argument("--content", action="store_true", help="also what the model was answered; off by default")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Prints the run."""
+    record = Record(options.store)
+    found = record.find(options.run, tenant=options.tenant)
+    calls = record.ask(CallsOf(found.tenant, found.run))
+    if options.json:
+        print(json.dumps(_object(found, calls, content=options.content)))
+    else:
+        _print(found, calls, Paint(), content=options.content)
+    return 0
+
+
+def _object(found: RunRow, calls: Sequence[CallRow], *, content: bool) -> dict[str, object]:
+    state = RunState.from_json(found.state)
+    return {
+        "run": found.run,
+        "tenant": found.tenant,
+        "principal": found.principal,
+        "session": found.session,
+        "created": found.created,
+        "updated": found.updated,
+        "seconds": state.seconds,
+        "stop_reason": found.stop_reason,
+        "turns": state.turn,
+        "usage": asdict(state.usage),
+        "offered": list(state.offered),
+        "calls": [as_object(call) | ({"content": call.content} if content else {}) for call in calls],
+    }
+
+
+def _print(found: RunRow, calls: Sequence[CallRow], paint: Paint, *, content: bool) -> None:
+    for name, value in _facts(found, calls):
+        print(f"{paint(name.ljust(10), 'dim')}{printable(value)}")
+    if not calls:
+        print("\nNo call was made.")
+        return
+    print("\n" + paint(row(_HEAD, _WIDTHS), "dim"))
+    for turn, of_turn in groupby(calls, key=lambda call: call.turn):
+        for at, call in enumerate(of_turn):
+            print(_line(call, f"turn {turn}" if at == 0 else "", paint))
+            if content and call.content is not None:
+                print(paint(f"         {cut(printable(call.content), _SHOWN)}", "dim"))
+
+
+def _facts(found: RunRow, calls: Sequence[CallRow]) -> list[tuple[str, str]]:
+    state, usage = (state := RunState.from_json(found.state)), state.usage
+    stopped = found.stop_reason or "open: the run has not ended, or its process died"
+    cached = f", {usage.cached_tokens} of them cached" if usage.cached_tokens else ""
+    facts = [
+        ("run", found.run),
+        ("principal", found.principal if found.tenant == "default" else f"{found.principal} (tenant {found.tenant})"),
+        ("session", found.session or "none"),
+        ("began", f"{moment(found.created)}, open for {duration(state.seconds)}"),
+        ("ended", stopped),
+        ("requests", f"{state.turn} to the model, {len(calls)} calls"),
+        ("tokens", f"{usage.input_tokens} in{cached}, {usage.output_tokens} out"),
+        ("offered", ", ".join(state.offered) or "no tools"),
+    ]
+    return facts if found.session else [fact for fact in facts if fact[0] != "session"]
+
+
+def _line(call: CallRow, turn: str, paint: Paint) -> str:
+    said = outcome(call.status, call.code) or call.state
+    text = paint.status(said, call.status)
+    if call.code is not None:
+        text += paint(f": {MEANINGS[call.code]}", "dim")
+    if call.flags:
+        text += paint(f" [{', '.join(printable(flag) for flag in call.flags)}]", "dim")
+    cells = (
+        turn,
+        cut(printable(call.tool), 20),
+        call.effect,
+        duration(call.seconds),
+        size(call.argument_bytes),
+        size(call.result_bytes),
+        str(call.attempts),
+        text,
+    )
+    return row(cells, _WIDTHS)

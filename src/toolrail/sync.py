@@ -1,0 +1,82 @@
+"""The rail for synchronous code: the same rail, on one background loop. Nothing is written twice."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Generator, Sequence
+from contextlib import contextmanager
+from typing import Any, Generic, TypeVar
+
+from toolrail.background import BACKGROUND
+from toolrail.decisions import ANONYMOUS, Principal
+from toolrail.limits import RunLimits
+from toolrail.messages import Message, ToolCall, ToolResult
+from toolrail.rail import Rail
+from toolrail.run import Run
+
+D = TypeVar("D")
+T = TypeVar("T")
+
+
+class SyncRail(Generic[D]):
+    """A rail that blocks. Its tools, async ones too, run on toolrail's background loop.
+
+    Example:
+
+        rail = SyncRail(Rail([find_invoice, pay]))
+        with rail.run(messages, principal=user, deps=shop) as run:
+            while run.open:
+                response = client.chat.completions.create(model="gpt-4o", messages=messages, **options(run))
+                rail.wait(answer(run, response))
+    """
+
+    def __init__(self, rail: Rail[D]) -> None:
+        self.rail = rail
+
+    def wait(self, work: Coroutine[Any, Any, T]) -> T:
+        """Runs anything of toolrail's that is awaited, such as `answer(run, response)`."""
+        return BACKGROUND.run(work, lending=self.rail.ports.pool.lend())
+
+    def batch(self, calls: Sequence[ToolCall], run: Run[Any] | None = None) -> list[ToolResult]:
+        """`Rail.batch`, blocking."""
+        return self.wait(self.rail.batch(calls, run))
+
+    @contextmanager
+    def run(
+        self,
+        messages: list[Message],
+        *,
+        principal: Principal = ANONYMOUS,
+        deps: D | None = None,
+        limits: RunLimits | None = None,
+        run_id: str | None = None,
+    ) -> Generator[Run[Any]]:
+        """`Rail.run`, blocking."""
+        rail: Rail[Any] = self.rail
+        held = rail.run(messages, principal=principal, deps=deps, limits=limits, run_id=run_id)
+        run = self.wait(_enter(held))
+        try:
+            yield run
+        except BaseException as error:
+            self.wait(_leave(held, error))
+            raise
+        else:
+            self.wait(_leave(held, None))
+
+    def close(self) -> None:
+        """Drains the rail and closes its store."""
+        self.wait(_leave(self.rail, None))
+
+
+async def _enter(held: Any) -> Any:
+    return await held.__aenter__()
+
+
+async def _leave(held: Any, error: BaseException | None) -> None:
+    if error is None:
+        await held.__aexit__(None, None, None)
+        return
+    try:
+        await held.__aexit__(type(error), error, error.__traceback__)
+    except BaseException as raised:
+        if raised is not error:
+            raise
