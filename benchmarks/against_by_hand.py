@@ -34,7 +34,7 @@ def toolrail_side(case: Case, client: AsyncOpenAI | AsyncAnthropic, probe: Probe
     from toolrail.providers.openai_chat import OpenAIChat
 
     rail = Rail.from_definitions(
-        definitions("openai", case.tools), {name: probe.noop for name in names(case.tools)}, effects=effects(case.tools)
+        definitions("openai", case.tools), dict.fromkeys(names(case.tools), probe.noop), effects=effects(case.tools)
     )
     match client:
         case AsyncOpenAI():
@@ -46,7 +46,7 @@ def toolrail_side(case: Case, client: AsyncOpenAI | AsyncAnthropic, probe: Probe
 
 
 def by_hand_side(case: Case, client: AsyncOpenAI | AsyncAnthropic, probe: Probe) -> RunOnce:
-    handlers = {name: probe.noop for name in names(case.tools)}
+    handlers = dict.fromkeys(names(case.tools), probe.noop)
     match client:
         case AsyncOpenAI():
             tools = definitions("openai", case.tools)

@@ -1,31 +1,34 @@
-"""toolrail: the last hop between a model's tool call and your systems."""
+"""toolrail: the last hop between a model's tool call and your systems.
 
+Names are loaded when they are asked for (PEP 562), so that the command line starts at once.
+"""
+
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
-
-from toolrail.codes import Code
-from toolrail.context import RunContext
-from toolrail.decisions import Allow, Approval, Ask, Deny, Pending, PolicyRequest, Principal
-from toolrail.effects import keyed, once, verified
-from toolrail.errors import (
-    DefinitionError,
-    ModelRetry,
-    NotAuthorised,
-    RunBusy,
-    RunNotFound,
-    RunStopped,
-    ToolError,
-    TurnConflict,
-)
-from toolrail.limits import CallLimits, RailLimits, RunLimits
-from toolrail.messages import Media, ToolCall, ToolResult, Usage
-from toolrail.rail import Rail
-from toolrail.run import Run
-from toolrail.tool import Access, Order, ResultRules, Tool, tool, tool_from_model, tool_from_schema
-from toolrail.toolset import Toolset, combined, filtered, prefixed, renamed
 
 if TYPE_CHECKING:
     from toolrail.agent import Agent, AgentResult
+    from toolrail.codes import Code
+    from toolrail.context import RunContext
+    from toolrail.decisions import Allow, Approval, Ask, Deny, Pending, PolicyRequest, Principal
+    from toolrail.definition import Access, Order, ResultRules, Tool, tool, tool_from_model, tool_from_schema
+    from toolrail.effects import keyed, once, verified
+    from toolrail.errors import (
+        DefinitionError,
+        ModelRetry,
+        NotAuthorised,
+        RunBusy,
+        RunNotFound,
+        RunStopped,
+        ToolError,
+        TurnConflict,
+    )
+    from toolrail.limits import CallLimits, RailLimits, RunLimits
+    from toolrail.messages import Media, ToolCall, ToolResult, Usage
+    from toolrail.rail import Rail
+    from toolrail.run import Run
     from toolrail.sync import SyncRail
+    from toolrail.toolset import Toolset, combined, filtered, prefixed, renamed
 
 __all__ = [
     "Access",
@@ -74,15 +77,77 @@ __all__ = [
     "verified",
 ]
 
+_HOMES = {
+    "toolrail.agent": (
+        "Agent",
+        "AgentResult",
+    ),
+    "toolrail.codes": ("Code",),
+    "toolrail.context": ("RunContext",),
+    "toolrail.decisions": (
+        "Allow",
+        "Approval",
+        "Ask",
+        "Deny",
+        "Pending",
+        "PolicyRequest",
+        "Principal",
+    ),
+    "toolrail.effects": (
+        "keyed",
+        "once",
+        "verified",
+    ),
+    "toolrail.errors": (
+        "DefinitionError",
+        "ModelRetry",
+        "NotAuthorised",
+        "RunBusy",
+        "RunNotFound",
+        "RunStopped",
+        "ToolError",
+        "TurnConflict",
+    ),
+    "toolrail.limits": (
+        "CallLimits",
+        "RailLimits",
+        "RunLimits",
+    ),
+    "toolrail.messages": (
+        "Media",
+        "ToolCall",
+        "ToolResult",
+        "Usage",
+    ),
+    "toolrail.rail": ("Rail",),
+    "toolrail.run": ("Run",),
+    "toolrail.sync": ("SyncRail",),
+    "toolrail.definition": (
+        "Access",
+        "Order",
+        "ResultRules",
+        "Tool",
+        "tool",
+        "tool_from_model",
+        "tool_from_schema",
+    ),
+    "toolrail.toolset": (
+        "Toolset",
+        "combined",
+        "filtered",
+        "prefixed",
+        "renamed",
+    ),
+}
+
 
 def __getattr__(name: str) -> Any:
-    """What is loaded when it is asked for: those who bring their own loop do not pay for ours."""
-    if name in ("Agent", "AgentResult"):
-        from toolrail import agent
-
-        return getattr(agent, name)
-    if name == "SyncRail":
-        from toolrail.sync import SyncRail
-
-        return SyncRail
+    for module, names in _HOMES.items():
+        if name in names:
+            value = globals()[name] = getattr(import_module(module), name)
+            return value
     raise AttributeError(f"module 'toolrail' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolrail.arguments.values import Accepted
+from toolrail.definition import Tool
 from toolrail.events import CallRequested
 from toolrail.messages import ToolCall, ToolResult
 from toolrail.ports import Ports
 from toolrail.run import Job, Run
 from toolrail.stages.validate import validate
-from toolrail.tool import Tool
 
 
 @dataclass(slots=True)

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from toolrail.definition import Tool
 from toolrail.messages import Message, ToolCall, ToolResult, Usage
-from toolrail.tool import Tool
 
 Stop = Literal["end", "calls", "length", "refusal", "content_filter", "empty"]
 """How a response ended. `length`: it was cut off, so none of its calls may run."""

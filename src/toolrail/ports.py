@@ -12,6 +12,7 @@ from toolrail.clock import Clock
 from toolrail.codes import CODES, Code
 from toolrail.context import RunContext
 from toolrail.decisions import Approver, Policy
+from toolrail.definition import Tool
 from toolrail.drive import Driven
 from toolrail.events import Event, Sink
 from toolrail.limits import RailLimits
@@ -19,7 +20,6 @@ from toolrail.messages import ToolResult
 from toolrail.pool import Pool
 from toolrail.run import Job
 from toolrail.store import Store
-from toolrail.tool import Tool
 from toolrail.wording import refusal, text_for
 
 log = logging.getLogger("toolrail")

@@ -11,6 +11,7 @@ from toolrail.batch import settle_all
 from toolrail.clock import Clock, SystemClock
 from toolrail.codes import Code
 from toolrail.decisions import ANONYMOUS, Approver, Policy, Principal
+from toolrail.definition import Tool, ToolOptions
 from toolrail.effects import Effect
 from toolrail.events import Sink
 from toolrail.interrupts import from_signal
@@ -37,7 +38,6 @@ from toolrail.stages.validate import Invalid, validate
 from toolrail.startup import check_scopes, warn_undeclared
 from toolrail.store import Store
 from toolrail.stores import open_store
-from toolrail.tool import Tool, ToolOptions
 from toolrail.toolset import Toolset, from_definitions
 
 D = TypeVar("D")
@@ -201,7 +201,8 @@ class Rail(Generic[D_contra]):
         Example: `results = await rail.batch([ToolCall("1", "add", '{"a": 1, "b": 2}')])`
         """
         run = run or self._anonymous()
-        batch = await settle_all(self.ports, run, calls, position=str(len(run.messages)), truncated=truncated)
+        run.state.batches += 1
+        batch = await settle_all(self.ports, run, calls, position=f"b{run.state.batches}", truncated=truncated)
         if batch.interrupt is not None:
             raise batch.interrupt
         return batch.results

@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from toolrail.decisions import Principal
+from toolrail.definition import Tool
 from toolrail.events import CallRef, Event, Head
 from toolrail.limits import RunLimits
 from toolrail.messages import Message, ToolCall, ToolResult, Usage
 from toolrail.store import CallRow
-from toolrail.tool import Tool
 
 if TYPE_CHECKING:
     from toolrail.ports import Ports
@@ -31,6 +31,8 @@ class RunState:
     principal_id: str
     session: str | None = None
     turn: int = 0
+    batches: int = 0
+    """Batches beside the turns; each has keys of its own."""
     calls: int = 0
     calls_per_tool: dict[str, int] = field(default_factory=dict[str, int])
     usage: Usage = field(default_factory=Usage)

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Generic, TypeVar, cast
 
+from toolrail.definition import Tool, ToolOptions, place, tool_from_schema
 from toolrail.effects import Effect
 from toolrail.errors import DefinitionError
-from toolrail.tool import Tool, ToolOptions, place, tool_from_schema
 
 D_contra = TypeVar("D_contra", contravariant=True)
 D = TypeVar("D")
@@ -74,7 +74,7 @@ def combined(*sets: Iterable[Tool[D]]) -> Toolset[D]:
 
 def prefixed(prefix: str, tools: Iterable[Tool[D]]) -> Toolset[D]:
     """Each name with a prefix: `prefixed("billing_", tools)`."""
-    return Toolset([replace(tool, name=prefix + tool.name, _digest=[]) for tool in tools])
+    return Toolset([replace(tool, name=prefix + tool.name) for tool in tools])
 
 
 def filtered(keep: Callable[[Tool[D]], bool], tools: Iterable[Tool[D]]) -> Toolset[D]:
@@ -88,7 +88,7 @@ def renamed(names: Mapping[str, str], tools: Iterable[Tool[D]]) -> Toolset[D]:
     missing = sorted(set(names) - {tool.name for tool in tools})
     if missing:
         raise DefinitionError("TR111", "renamed()", f"no tool is named {missing[0]!r}.", "Name tools of the toolset.")
-    return Toolset([replace(t, name=names.get(t.name, t.name), _digest=[]) for t in tools])
+    return Toolset([replace(t, name=names.get(t.name, t.name)) for t in tools])
 
 
 def from_definitions(

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
-from tests.promises import promise
 
 from examples.article import loop, parallel, retries
 from examples.article.loop import OUT_OF_TURNS, Handlers
@@ -23,6 +22,7 @@ from tests.fakes.model_server import (
     Script,
     Turn,
 )
+from tests.promises import promise
 
 SEARCH = Call("search_products", '{"query": "trail", "max_results": 1}', "call_1")
 ORDER = Call("get_order_status", '{"order_id": "ORD-000002"}', "call_2")

@@ -154,7 +154,7 @@ class ModelServer:
         """Nothing that a script or a check raises may look like a fault of the network."""
         try:
             return self._answer(exchange)
-        except Exception as error:  # noqa: BLE001 - kept, and raised at the end
+        except Exception as error:
             self.errors.append(error)
             return Whole(400, encode({"error": {"message": f"The model server failed: {error!r}"}}))
 

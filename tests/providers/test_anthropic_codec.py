@@ -367,6 +367,25 @@ def test_a_stream_that_makes_no_sense_fails_with_a_label(event: Json, label: str
 
 
 @promise("loop:stream")
+def test_a_message_whose_block_has_no_end_is_not_complete() -> None:
+    assembler = AnthropicAssembler()
+    for event in events((use("a"), [])):
+        if event["type"] != "content_block_stop":
+            assembler.feed(event)
+    assert assembler.over
+    assert not assembler.complete
+
+
+@promise("loop:stream")
+def test_a_block_that_has_ended_takes_no_more() -> None:
+    assembler = AnthropicAssembler()
+    for event in events((use("a"), written("{}"))):
+        assembler.feed(event)
+    with pytest.raises(ModelFailure, match="garbage"):
+        assembler.feed({"type": "content_block_delta", "index": 0, "delta": written("{}")[0]})
+
+
+@promise("loop:stream")
 def test_events_younger_than_this_code_are_passed_over() -> None:
     assembler = AnthropicAssembler()
     first, *rest = events((text("Done."), [{"type": "future_delta", "future": 1}]))

@@ -37,22 +37,14 @@ from examples.shop.tools import (
 from tests.promises import promise
 from tests.shop.contract import MISSING_ORDER
 from toolrail import NotAuthorised, Principal, RunContext, ToolError
-from toolrail.context import CallControl
+from toolrail.testing import handler_context
 
 T = TypeVar("T")
 
 
 def _as(customer_id: str, shop: Shop) -> RunContext[Shop]:
     """What a handler gets when this customer is logged in."""
-    return RunContext(
-        shop,
-        Principal(customer_id),
-        call_key="call",
-        idempotency_key="effect",
-        deadline=float("inf"),
-        attempt=1,
-        control=CallControl(now=lambda: 0.0),
-    )
+    return handler_context(shop, Principal(customer_id))
 
 
 def _in_shop(url: str, work: Callable[[Shop], Awaitable[T]], *, cycle: tuple[Behaviour, ...] = ("price",)) -> T:

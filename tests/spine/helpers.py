@@ -7,8 +7,8 @@ import json
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
-from toolrail.clock import Clock
 from toolrail.decisions import ANONYMOUS, Principal
+from toolrail.definition import Tool
 from toolrail.events import CallSettled
 from toolrail.limits import RunLimits
 from toolrail.messages import ToolCall, ToolResult
@@ -16,7 +16,6 @@ from toolrail.rail import Rail
 from toolrail.store import Claim, FindEffect, Op, Settle
 from toolrail.stores.memory import MemoryStore
 from toolrail.testing import FixedClock, Recorder, run_virtual
-from toolrail.tool import Tool
 
 T = TypeVar("T")
 Run = Callable[[Coroutine[Any, Any, T]], T]
@@ -38,8 +37,8 @@ def said(result: ToolResult) -> dict[str, Any]:
 def rail_of(*tools: Tool[Any], **ports: Any) -> tuple[Rail[Any], Recorder]:
     """A rail with a recorder as its only sink, and a clock that is the same each time."""
     recorder = Recorder()
-    clock: Clock = FixedClock()
-    return Rail(tools, **{"sinks": [recorder], "clock": clock, **ports}), recorder
+    options: dict[str, Any] = {"sinks": [recorder], "clock": FixedClock(), **ports}
+    return Rail(tools, **options), recorder
 
 
 def virtually(rail: Rail[Any], calls: Sequence[ToolCall], **options: Any) -> list[ToolResult]:

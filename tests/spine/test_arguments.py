@@ -9,10 +9,10 @@ import pytest
 
 from tests.promises import promise
 from tests.spine.helpers import ALICE, call, codes, in_run, rail_of, said, settled, virtually
+from toolrail.definition import Tool, tool
 from toolrail.messages import ToolCall, ToolResult
 from toolrail.rail import Rail
 from toolrail.testing import assert_one_result_each, run_virtual
-from toolrail.tool import Tool, tool
 
 RAN: list[dict[str, Any]] = []
 
@@ -167,7 +167,7 @@ def test_a_validator_of_the_users_that_fails_is_one_invalid_call(error: type[Bas
 
     from pydantic import AfterValidator
 
-    from toolrail.tool import tool_from_model
+    from toolrail.definition import tool_from_model
 
     def check(_: str) -> str:
         raise error("s3cr3t-value" if error is not ValueError else "must be a known id")
@@ -175,11 +175,15 @@ def test_a_validator_of_the_users_that_fails_is_one_invalid_call(error: type[Bas
     from pydantic import create_model
 
     model = create_model("Find", id=(Annotated[str, AfterValidator(check)], ...))
-    find = tool_from_model(model, lambda id: id, name="find", effect="read")
+    find = tool_from_model(model, _same, name="find", effect="read")
     rail, _ = rail_of(find, list_orders)
     results = virtually(rail, [call("find", {"id": "x"}), call("list_orders")])
     assert codes(results) == ["INVALID_ARGUMENTS", "ok"]
     assert "s3cr3t" not in results[0].content
+
+
+def _same(id: str) -> str:
+    return id
 
 
 def _names(*names: str) -> Rail[Any]:

@@ -1,5 +1,6 @@
 """Who may do what: the principal is the application's, hidden tools look missing, denial wins, nobody means no."""
 
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
 from __future__ import annotations
 
 import dataclasses
@@ -13,12 +14,12 @@ from tests.spine.helpers import ALICE, CountingStore, call, codes, rail_of, said
 from toolrail.codes import Code
 from toolrail.context import RunContext
 from toolrail.decisions import Allow, Approval, ApprovalRequest, Ask, Decision, Deny, Pending, PolicyRequest, Principal
+from toolrail.definition import Access, tool
 from toolrail.effects import once
 from toolrail.errors import NotAuthorised, ToolError
 from toolrail.events import ApprovalDecided, CallDecided, CallSuspended, RunStarted
 from toolrail.messages import ToolResult
 from toolrail.testing import run_virtual
-from toolrail.tool import Access, tool
 
 BOB = Principal("bob")
 ORDERS = {"ORD-1": "alice", "ORD-2": "carol"}
@@ -156,18 +157,13 @@ def test_what_is_offered_depends_on_all_permissions_by_exact_name(requires: Any,
 
 @promise("tool:offered")
 def test_the_offer_is_fixed_when_the_run_starts() -> None:
-    granted = {"orders:read"}
-
-    class Growing(frozenset[str]):
-        pass
-
     @tool(effect="read", requires="late")
     async def act() -> str:
         """Acts."""
         return "done"
 
     rail, _ = rail_of(act)
-    principal = Principal("alice", frozenset(granted))
+    principal = Principal("alice", frozenset({"orders:read"}))
 
     async def main() -> tuple[list[str], list[str]]:
         async with rail.run([], principal=principal) as run:

@@ -13,17 +13,17 @@ from hypothesis import strategies as st
 
 from tests.promises import promise
 from tests.spine.helpers import call, codes, rail_of, virtually
+from toolrail.definition import Order, Tool, tool, tool_from_schema
 from toolrail.limits import CallLimits, RunLimits
 from toolrail.messages import ToolCall
 from toolrail.testing import assert_one_result_each, run_virtual
-from toolrail.tool import Order, Tool, tool, tool_from_schema
 
 
 @dataclass
 class Trace:
     """When each call was in its handler, on the loop's clock."""
 
-    spans: dict[int, tuple[float, float]] = field(default_factory=dict)
+    spans: dict[int, tuple[float, float]] = field(default_factory=dict[int, tuple[float, float]])
     running: int = 0
     most: int = 0
 

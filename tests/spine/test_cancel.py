@@ -11,6 +11,7 @@ from tests.promises import promise
 from tests.spine.helpers import ALICE, BrokenStore, call, codes, leftover_tasks, rail_of, settled
 from toolrail.codes import Code
 from toolrail.decisions import Allow
+from toolrail.definition import Order, tool
 from toolrail.effects import once
 from toolrail.errors import ToolError
 from toolrail.messages import ToolResult
@@ -18,7 +19,6 @@ from toolrail.rail import Rail
 from toolrail.run import Run, ToolEnded
 from toolrail.store import Claim, Settle
 from toolrail.testing import fault_tool, run_virtual
-from toolrail.tool import Order, tool
 
 
 @tool(effect="once")

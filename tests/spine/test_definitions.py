@@ -1,5 +1,6 @@
-"""What becomes a tool, and what is refused at start-up, word for word; `tests/test_rules.py` has a case of each rule."""
+"""What becomes a tool, and what is refused at start-up, word for word."""
 
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
 from __future__ import annotations
 
 import functools
@@ -14,11 +15,11 @@ from pydantic import BaseModel, RootModel, SecretStr
 from tests.promises import promise
 from tests.spine.helpers import ALICE, call, codes, rail_of, virtually
 from toolrail.context import RunContext
+from toolrail.definition import Access, Order, Tool, tool, tool_from_model, tool_from_schema
 from toolrail.effects import once
 from toolrail.errors import DefinitionError, ToolError
 from toolrail.limits import CallLimits, RunLimits
 from toolrail.rail import Rail
-from toolrail.tool import Access, Order, Tool, tool, tool_from_model, tool_from_schema
 from toolrail.toolset import Toolset, combined, filtered, from_definitions, prefixed, renamed
 
 

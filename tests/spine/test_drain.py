@@ -10,13 +10,13 @@ import pytest
 from tests.promises import promise
 from tests.spine.helpers import BrokenStore, CountingStore, call, codes, leftover_tasks, rail_of, settled
 from toolrail.decisions import Allow
+from toolrail.definition import Tool, tool
 from toolrail.effects import once
 from toolrail.errors import ToolError
 from toolrail.limits import RunLimits
 from toolrail.rail import Rail
 from toolrail.store import Claim, Settle
 from toolrail.testing import fault_tool, run_virtual
-from toolrail.tool import Tool, tool
 
 
 def _work(effect: Any = "read") -> Tool[object]:

@@ -1,5 +1,6 @@
 """Results: any value becomes text that is valid, within its cap, whatever the value does; never a failure."""
 
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
 from __future__ import annotations
 
 import dataclasses
@@ -12,9 +13,9 @@ import math
 import pathlib
 import threading
 import uuid
-from collections import OrderedDict, UserDict, deque, namedtuple
+from collections import OrderedDict, UserDict, deque
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -23,10 +24,10 @@ from pydantic import BaseModel
 
 from tests.promises import promise
 from tests.spine.helpers import call, rail_of, settled, virtually
+from toolrail.definition import ResultRules, tool
 from toolrail.encoding import encode_value, preview
 from toolrail.limits import RailLimits
 from toolrail.messages import Media, ToolResult
-from toolrail.tool import ResultRules, tool
 
 
 class Colour(enum.Enum):
@@ -49,10 +50,14 @@ class Order(BaseModel):
 class Line:
     name: str
     price: decimal.Decimal
-    parts: list[Any] = dataclasses.field(default_factory=list)
+    parts: list[Any] = dataclasses.field(default_factory=list[Any])
 
 
-Point = namedtuple("Point", "x y")
+class Point(NamedTuple):
+    x: int
+    y: int
+
+
 WHEN = dt.datetime(2026, 11, 5, 8, 30, tzinfo=dt.UTC)
 
 

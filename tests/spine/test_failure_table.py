@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -13,11 +13,11 @@ from tests.promises import promise
 from tests.spine.helpers import ALICE, call, rail_of, settled
 from toolrail.codes import Code, Status
 from toolrail.context import RunContext
+from toolrail.definition import tool
 from toolrail.effects import BY_NAME, Effect, EffectKind, Unclear, once, verified
 from toolrail.errors import ModelRetry, NotAuthorised, ToolError
 from toolrail.messages import ToolResult
 from toolrail.testing import run_virtual
-from toolrail.tool import tool
 
 
 async def _nobody_knows(*_: Any) -> Unclear:
@@ -44,22 +44,18 @@ UNKNOWN = Cell("unknown", Code.OUTCOME_UNKNOWN, 1, True)
 UNKNOWN_3 = Cell("unknown", Code.OUTCOME_UNKNOWN, 3, True)
 
 
-def _row(read: Cell, idempotent: Cell, keyed: Cell, verified: Cell, once: Cell, undeclared: Cell) -> dict[str, Cell]:
-    return {
-        "read": read,
-        "idempotent": idempotent,
-        "keyed": keyed,
-        "verified": verified,
-        "once": once,
-        "undeclared": undeclared,
-    }
+KINDS: tuple[EffectKind, ...] = ("read", "idempotent", "keyed", "verified", "once", "undeclared")
+
+
+def _row(*cells: Cell) -> dict[EffectKind, Cell]:
+    return dict(zip(KINDS, cells, strict=True))
 
 
 def _error(code: Code, attempts: int = 1, *, flagged: bool = False) -> Cell:
     return Cell("error", code, attempts, flagged)
 
 
-TABLE: dict[str, dict[str, Cell]] = {
+TABLE: dict[str, dict[EffectKind, Cell]] = {
     "permanent": _row(*[STATED] * 6),
     "model_retry": _row(*[STATED] * 6),
     "not_authorised": _row(*[DENIED] * 6),
@@ -141,7 +137,7 @@ def _chained(error: BaseException, cause: BaseException, how: str) -> BaseExcept
                 raise error from cause
             if how == "from none":
                 raise error from None
-            raise error
+            raise error  # noqa: B904  just this is the case
     except BaseException as chained:
         return chained
 
@@ -251,7 +247,7 @@ def test_a_call_cancelled_while_it_waits_after_a_statement_did_nothing() -> None
 def test_a_call_cancelled_while_it_waits_after_a_passing_failure_is_unknown() -> None:
     class Busy(ConnectionError):
         status_code = 503
-        headers = {"retry-after": "10"}
+        headers: ClassVar[dict[str, str]] = {"retry-after": "10"}
 
     @tool(name="act", effect="keyed")
     async def act() -> None:

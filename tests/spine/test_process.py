@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,9 +15,9 @@ import pytest
 
 from tests.promises import promise
 from tests.spine.helpers import call, codes, rail_of
+from toolrail.definition import tool
 from toolrail.messages import ToolResult
 from toolrail.testing import fault_tool, run_virtual
-from toolrail.tool import tool
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 30.0
@@ -29,7 +29,7 @@ from toolrail.messages import ToolCall
 from toolrail.rail import Rail
 from toolrail.run import ToolEnded
 from toolrail.testing import fault_tool
-from toolrail.tool import tool
+from toolrail.definition import tool
 
 def show(results):
     for result in results:
@@ -48,7 +48,7 @@ async def batch(rail, *names):
 
 
 @contextmanager
-def _started(code: str) -> Iterator[subprocess.Popen[str]]:
+def _started(code: str) -> Generator[subprocess.Popen[str]]:
     process = subprocess.Popen(
         [sys.executable, "-c", START + code],
         stdout=subprocess.PIPE,

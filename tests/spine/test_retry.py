@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from tests.promises import promise
 from tests.spine.helpers import call, codes, rail_of, settled, virtually
 from toolrail.context import RunContext
+from toolrail.definition import Tool, tool
 from toolrail.errors import ToolError
 from toolrail.events import AttemptEnded
 from toolrail.limits import CallLimits, RailLimits
 from toolrail.testing import FixedClock, Recorder, run_virtual
-from toolrail.tool import Tool, tool
 
 
 def _busy(times: int, *, limits: CallLimits, retry_after: float | None = None) -> Tool[object]:
@@ -117,7 +117,7 @@ def test_retry_after_is_honoured_unless_it_is_beyond_the_deadline(asked: float, 
 def test_a_retry_after_header_of_the_other_side_is_honoured() -> None:
     class Response:
         status_code = 429
-        headers = {"retry-after": "2"}
+        headers: ClassVar[dict[str, str]] = {"retry-after": "2"}
 
     class TooMany(Exception):
         response = Response()

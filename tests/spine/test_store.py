@@ -11,6 +11,7 @@ import pytest
 from tests.promises import promise
 from tests.spine.helpers import ALICE, BrokenStore, Trouble, call, codes, rail_of, said, settled
 from toolrail.decisions import Principal
+from toolrail.definition import Tool, tool
 from toolrail.effects import once
 from toolrail.errors import ToolError
 from toolrail.limits import RunLimits
@@ -19,7 +20,6 @@ from toolrail.rail import Rail
 from toolrail.run import Run
 from toolrail.store import CallsOf, Claim, FindEffect, Settle, ask
 from toolrail.testing import run_virtual
-from toolrail.tool import Tool, tool
 
 A1 = call("pay", {"invoice": "A1", "amount": 5})
 

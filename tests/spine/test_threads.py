@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
@@ -15,23 +15,30 @@ from tests.promises import promise
 from tests.spine.helpers import ALICE, call, codes, in_run, rail_of, really, settled, virtually
 from toolrail.background import BackgroundLoop
 from toolrail.context import RunContext
+from toolrail.definition import tool
 from toolrail.effects import once
 from toolrail.events import OutcomeSettled
 from toolrail.limits import CallLimits, RailLimits
 from toolrail.messages import ToolResult
 from toolrail.pool import ThreadPool
 from toolrail.rail import Rail
-from toolrail.tool import tool
 
 SHORT = 0.05
 
 
 @pytest.fixture
-def gate() -> Iterator[threading.Event]:
+def gate() -> Generator[threading.Event]:
     """What hanging threads wait for; it opens at the latest when the test ends."""
     event = threading.Event()
     yield event
     event.set()
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    """Waits for something that a thread does."""
+    async with asyncio.timeout(10):
+        while not holds():  # noqa: ASYNC110  a thread cannot set an event of the loop's
+            await asyncio.sleep(0.001)
 
 
 @promise("call:sync")
@@ -124,8 +131,7 @@ def test_hanging_threads_are_replaced_counted_and_come_back(gate: threading.Even
         assert codes(results) == ["TIMEOUT"] * 2 + ["ok"] * 20
         assert pool.stats == {"busy": 0, "free": 2, "abandoned": 2}
         gate.set()
-        while pool.stats["abandoned"]:
-            await asyncio.sleep(0)
+        await _until(lambda: not pool.stats["abandoned"])
         assert pool.stats == {"busy": 0, "free": 2, "abandoned": 0}
 
     asyncio.run(main())
@@ -225,8 +231,7 @@ def test_a_late_return_settles_the_ledger_and_is_an_event(gate: threading.Event)
             run.messages.append({"role": "user", "content": "again"})
             again = await rail.batch([call("pay", {"invoice": "A1"})], run)
             gate.set()
-            while not recorder.of(OutcomeSettled):
-                await asyncio.sleep(0.001)
+            await _until(lambda: bool(recorder.of(OutcomeSettled)))
             run.messages.append({"role": "user", "content": "and again"})
             last = await rail.batch([call("pay", {"invoice": "A1"})], run)
             return [*first, *again, *last]
@@ -258,8 +263,7 @@ def test_a_late_value_that_cannot_be_encoded_is_settled_all_the_same(gate: threa
         async with rail.run([], principal=ALICE) as run:
             await rail.batch([call("pay", {"invoice": "A1"})], run)
             gate.set()
-            while not recorder.of(OutcomeSettled):
-                await asyncio.sleep(0.001)
+            await _until(lambda: bool(recorder.of(OutcomeSettled)))
             run.messages.append({"role": "user", "content": "again"})
             return (await rail.batch([call("pay", {"invoice": "A1"})], run))[0]
 
@@ -293,10 +297,11 @@ def test_a_sync_handler_that_returns_a_coroutine_has_it_awaited_within_the_deadl
         await asyncio.sleep(n)
         return "awaited"
 
-    from toolrail.tool import tool_from_schema
+    @tool(effect="read", timeout=5.0)
+    def wait(n: int) -> Any:
+        """Only makes the coroutine."""
+        return inner(n)
 
-    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
-    wait = tool_from_schema(schema, lambda n: inner(n), name="wait", effect="read", timeout=5.0)
     rail, _ = rail_of(wait)
     results = virtually(rail, [call("wait", {"n": 1}), call("wait", {"n": 60})])
     assert codes(results) == ["ok", "TIMEOUT"]

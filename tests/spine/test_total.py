@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import pytest
 
 from tests.promises import promise
-from tests.spine.helpers import call, codes, leftover_tasks, rail_of, said
+from tests.spine.helpers import call, codes, leftover_tasks, rail_of, said, settled
+from toolrail.definition import tool
 from toolrail.messages import ToolCall, ToolResult
 from toolrail.testing import assert_one_result_each, fault_tool, run_virtual
 from toolrail.testing.faults import ASYNC_FAULTS, SECRET, SYNC_FAULTS, Fault
-from toolrail.tool import tool
 
 EXPECTED: dict[Fault, str] = {
     "ok": "ok",
@@ -44,7 +44,7 @@ PLACES = [(1, 0), (3, 0), (3, 1), (100, 0), (100, 50)]
 
 
 @pytest.fixture
-def end_of_hang() -> Iterator[threading.Event]:
+def end_of_hang() -> Generator[threading.Event]:
     """Lets threads that hang end with the test."""
     event = threading.Event()
     yield event
@@ -152,7 +152,7 @@ def test_the_same_call_object_twice_is_two_calls() -> None:
     one = call("note")
     results = run_virtual(rail.batch([one, one]))
     assert [r.content for r in results] == ["1", "2"]
-    assert len({event.call.key for event in recorder.events if hasattr(event, "call")}) == 2
+    assert len({event.call.key for event in settled(recorder)}) == 2
 
 
 @promise("call:total")

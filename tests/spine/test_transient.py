@@ -13,13 +13,13 @@ import urllib.error
 from email.message import Message
 from typing import Any
 
-import asyncpg
+import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 import httpx2
 import pytest
 
 from tests.promises import promise
 from tests.spine.helpers import call, codes, rail_of, settled, virtually
-from toolrail.tool import tool
+from toolrail.definition import tool
 from toolrail.transient import Transient, cause_of, seconds_of, transient
 
 REQUEST = httpx2.Request("GET", "http://shop.test/")
@@ -60,7 +60,7 @@ PASSING: list[Any] = [
     socket.gaierror(),
     ssl.SSLError(),
     asyncio.IncompleteReadError(b"", 1),
-    http.client.RemoteDisconnected(),
+    http.client.RemoteDisconnected(""),
     http.client.IncompleteRead(b""),
     urllib.error.URLError("no route"),
     urllib.error.HTTPError("http://shop.test/", 503, "busy", Message(), None),

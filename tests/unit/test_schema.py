@@ -16,12 +16,12 @@ from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, RootModel, SecretStr
-from tests.promises import promise
 from typing_extensions import TypedDict
 
+from tests.promises import promise
+from toolrail.arguments.typed import describe, from_function, from_json_schema, from_model, resolve_hints
 from toolrail.arguments.values import Accepted
 from toolrail.errors import DefinitionError
-from toolrail.arguments.typed import describe, from_function, from_json_schema, from_model, resolve_hints
 
 DRAFT_7 = "http://json-schema.org/draft-07/schema#"
 

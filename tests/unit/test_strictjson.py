@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.promises import promise
 
-from toolrail.arguments.values import Fault
+from tests.promises import promise
 from toolrail.arguments.strictjson import MAX_DEPTH, MAX_DIGITS, Parsed, parse, parse_value
+from toolrail.arguments.values import Fault
 
 
 def nested(depth: int) -> str:

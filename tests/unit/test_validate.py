@@ -18,14 +18,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-from tests.promises import promise
 from typing_extensions import TypedDict
 
-from toolrail.arguments.values import ArgumentReader
+from tests.promises import promise
 from toolrail.arguments.coercion import NOTHING, lossless
-from toolrail.arguments.typed import from_function, from_json_schema, from_model
-from toolrail.stages.validate import Invalid, Validated, validate
 from toolrail.arguments.strictjson import parse
+from toolrail.arguments.typed import from_function, from_json_schema, from_model
+from toolrail.arguments.values import ArgumentReader
+from toolrail.stages.validate import Invalid, Validated, validate
 
 
 class Size(BaseModel):

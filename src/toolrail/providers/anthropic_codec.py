@@ -169,7 +169,7 @@ def _ids(ids: Sequence[object], taken: Container[str]) -> list[str]:
 
 def _blank(block: Json) -> bool:
     """Text that the provider refuses to take back, although models write it: `\\n\\n` before a call, mostly."""
-    return block.get("type") == "text" and not text_of(block.get("text")).strip() and not block.get("citations")
+    return block.get("type") == "text" and not text_of(block.get("text")).strip()
 
 
 def _stop(word: str, calls: Sequence[ToolCall], kept: Sequence[Json]) -> Stop:

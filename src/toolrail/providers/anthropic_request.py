@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, assert_never
 
+from toolrail.definition import Tool
 from toolrail.dialects import Compiled, NameMap, compile_schema, fit_request, name_rule
 from toolrail.errors import DefinitionError
 from toolrail.messages import Message
 from toolrail.model import Among, Named, Setup, ToolChoice, TurnRequest
 from toolrail.providers.anthropic_codec import AnthropicCodec, calls_in
 from toolrail.providers.wire import EncodedMessages, Json, encode, is_json_object, joined, plain, text_of
-from toolrail.tool import Tool
 
 MARK: Json = {"type": "ephemeral"}
 """A cache breakpoint. A request takes four: we set one each on tools, instructions and the last message."""

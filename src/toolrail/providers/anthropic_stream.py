@@ -106,15 +106,11 @@ class AnthropicAssembler:
         """The whole body, equal to an unstreamed one; only a call's input is the text that the model wrote.
 
         Args:
-            finish: stands in for the stop reason of a stream that was broken off. Thinking that lacks its end is then
-                left out: the provider takes none back without its signature.
+            finish: stands in for the stop reason of a stream that was broken off.
         """
-        blocks = [block for _, block in sorted(self._blocks.items())]
-        end: Json = {}
-        if not self.complete:
-            blocks = [block for block in blocks if block.ended or block.wire.get("type") != "thinking"]
-            end = {} if finish is None else {"stop_reason": finish}
-        return {"role": "assistant", **self._message, "content": [block.whole() for block in blocks], **end}
+        content = [block.whole() for _, block in sorted(self._blocks.items())]
+        end: Json = {} if self.complete or finish is None else {"stop_reason": finish}
+        return {"role": "assistant", **self._message, "content": content, **end}
 
     def _start(self, index: int, wire: Json) -> None:
         call = self._calls if wire.get("type") == "tool_use" else None

@@ -79,8 +79,7 @@ class AnthropicTransport:
             given = self._client = self._new()
         # The clouds' clients read model and path from the body, so they need it as an object.
         direct = any(cls.__name__ == "AsyncAnthropic" for cls in type(given).__mro__)
-        client = given.with_options(max_retries=0)
-        return _Post(client) if direct and self._via == "post" else _Create(client)
+        return _Post(given) if direct and self._via == "post" else _Create(given.with_options(max_retries=0))
 
     def _new(self) -> AsyncAnthropic:
         from anthropic import AsyncAnthropic as Client  # an extra, loaded by those who use it
@@ -101,7 +100,9 @@ class _Post:
         self._client = client
 
     async def send(self, body: bytes, timeout: float) -> Json:
-        return read_body(await self._client.post(_PATH, content=body, cast_to=bytes, options={"timeout": timeout}))
+        return read_body(
+            await self._client.post(_PATH, content=body, cast_to=bytes, options={"timeout": timeout, "max_retries": 0})
+        )
 
     async def events(self, body: bytes, timeout: float) -> AsyncGenerator[Json, None]:
         from anthropic import AsyncStream  # loaded by the client already
@@ -110,7 +111,7 @@ class _Post:
             _PATH,
             content=body,
             cast_to=object,
-            options={"timeout": timeout},
+            options={"timeout": timeout, "max_retries": 0},
             stream=True,
             stream_cls=AsyncStream[object],
         )

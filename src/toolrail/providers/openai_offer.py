@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, assert_never
 
+from toolrail.definition import Tool
 from toolrail.dialects import Compiled, NameMap, compile_schema, name_rule
 from toolrail.messages import Usage
 from toolrail.model import Among, Named, Stop, ToolChoice
 from toolrail.providers.wire import Json, count_of, is_json_object
-from toolrail.tool import Tool
 
 Api = Literal["chat", "responses"]
 RULE = name_rule("openai")

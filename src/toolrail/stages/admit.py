@@ -6,10 +6,10 @@ import asyncio
 from typing import Any
 
 from toolrail.codes import Code
+from toolrail.definition import Tool
 from toolrail.messages import ToolResult
 from toolrail.ports import Gate, log
 from toolrail.run import Job
-from toolrail.tool import Tool
 
 
 class Permit:

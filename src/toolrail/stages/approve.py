@@ -8,13 +8,13 @@ from typing import Any
 from toolrail.arguments.values import Accepted
 from toolrail.codes import Code
 from toolrail.decisions import Allow, Approval, ApprovalRequest, Ask, Pending
+from toolrail.definition import Tool
 from toolrail.events import ApprovalDecided, CallSuspended
 from toolrail.messages import ToolResult
 from toolrail.ports import log
 from toolrail.run import Job
 from toolrail.stages.authorise import request_for
 from toolrail.stages.recall import digest_of
-from toolrail.tool import Tool
 
 
 async def approve(job: Job, tool: Tool[Any], arguments: Accepted, *, decision: Allow | Ask) -> ToolResult | None:

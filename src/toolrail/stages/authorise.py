@@ -8,11 +8,11 @@ from typing import Any
 
 from toolrail.codes import Code
 from toolrail.decisions import Allow, Ask, Decision, Deny, Policy, PolicyRequest
+from toolrail.definition import Tool
 from toolrail.events import CallDecided
 from toolrail.messages import ToolResult
 from toolrail.ports import log
 from toolrail.run import Job
-from toolrail.tool import Tool
 from toolrail.wording import DENIED
 
 _ALLOW = Allow()

@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 from toolrail.codes import Code
+from toolrail.definition import Tool
 from toolrail.events import CallClaimed
 from toolrail.messages import ToolResult
 from toolrail.ports import log
 from toolrail.run import Job
 from toolrail.stages.recall import STORE_SECONDS, met, row_for
 from toolrail.store import CallRow, Claim, Claimed, Held, Settle, ask
-from toolrail.tool import Tool
 
 LEASE_MARGIN = 10.0
 """Seconds past the deadline after which a `started` row of a dead holder counts as unknown."""

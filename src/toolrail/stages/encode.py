@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from toolrail.codes import Code
+from toolrail.definition import Tool
 from toolrail.effects import FAILURES, Meaning
 from toolrail.encoding import encode_value, note_of, preview
 from toolrail.errors import NotAuthorised, ToolError
@@ -13,7 +14,6 @@ from toolrail.messages import Media, ToolResult
 from toolrail.ports import log
 from toolrail.run import Job
 from toolrail.stages.outcome import Failure, Success
-from toolrail.tool import Tool
 from toolrail.wording import FAILED_FOR_NOW, MAY_HAVE_HAPPENED, refusal, text_for
 
 

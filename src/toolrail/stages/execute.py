@@ -11,6 +11,7 @@ from typing import Any
 
 from toolrail.arguments.values import Accepted
 from toolrail.context import RunContext
+from toolrail.definition import Tool
 from toolrail.drive import Interrupted, Raised, Returned, TimedOut, drive
 from toolrail.effects import REPEATABLE
 from toolrail.errors import ToolError
@@ -21,7 +22,6 @@ from toolrail.run import Job, ToolProgress, ToolStarted
 from toolrail.stages.admit import Permit
 from toolrail.stages.late import settle_late
 from toolrail.stages.outcome import Failure, Success
-from toolrail.tool import Tool
 from toolrail.transient import Transient, cause_of, transient
 
 

@@ -6,9 +6,9 @@ import difflib
 from typing import Any
 
 from toolrail.codes import Code
+from toolrail.definition import Tool
 from toolrail.messages import ToolResult
 from toolrail.run import Job
-from toolrail.tool import Tool
 
 MAX_LISTED = 12
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from toolrail.codes import Code
+from toolrail.definition import Tool
 from toolrail.messages import ToolResult
 from toolrail.run import Job
-from toolrail.tool import Tool
 
 
 def ground(job: Job, tool: Tool[Any], arguments: Mapping[str, Any]) -> ToolResult | None:

@@ -13,11 +13,11 @@ from typing import Any
 
 from toolrail.arguments.values import Accepted
 from toolrail.codes import CODES, Code
+from toolrail.definition import Tool
 from toolrail.messages import ToolCall, ToolResult
 from toolrail.ports import log
 from toolrail.run import Job
 from toolrail.store import CallRow, FindEffect, ask
-from toolrail.tool import Tool
 
 STORE_SECONDS = 5.0
 """A store that does not answer within this is unavailable."""

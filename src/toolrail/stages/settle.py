@@ -19,7 +19,7 @@ async def settle(job: Job, result: ToolResult) -> ToolResult:
         result = replace(result, flags=job.flags)
     if job.claimed is not None:
         result = await _write(job, result)
-    elif job.ports.store.durable:
+    elif job.ports.store.durable or job.run.named:
         # Nothing was claimed, so nothing is lost with it: this row goes with the run's next commit.
         job.run.unsaved.append(settled_row(job, row_for(job, job.tool), result))
     if job.run.heard:

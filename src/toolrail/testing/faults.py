@@ -8,9 +8,9 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any, Literal
 
+from toolrail.definition import Tool, tool
 from toolrail.effects import BY_NAME, Effect
 from toolrail.errors import ModelRetry, NotAuthorised, ToolError
-from toolrail.tool import Tool, tool
 
 SECRET = "s3cr3t-value"
 """Stands in the text of every exception that must not reach the model."""

@@ -1,15 +1,16 @@
-"""Anthropic Messages: turns that the provider's own tools interrupt, and errors that come with status 200."""
+"""Anthropic Messages on a transport of our own: paused turns, errors with status 200, endless answers, clouds."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx2
 import pytest
 from anthropic import AsyncAnthropic
+from anthropic.lib.vertex import AsyncAnthropicVertex
 
 from tests.promises import promise
 from toolrail.messages import Message
@@ -119,3 +120,60 @@ def test_an_error_with_status_200_has_its_label() -> None:
     with pytest.raises(ModelFailure) as failure:
         talk(Server(error), whole)
     assert failure.value.label == "server_error"
+
+
+Body = Callable[[], AsyncIterator[bytes]]
+
+
+def over(body: Body, use: Callable[[AnthropicConversation], Any], *, timeout: float = 5.0) -> ModelResponse:
+    """One request whose answer comes as `body` gives it."""
+
+    def handler(_request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, content=body(), headers={"content-type": "text/event-stream"})
+
+    async def main() -> ModelResponse:
+        http = httpx2.AsyncClient(transport=httpx2.MockTransport(handler))
+        async with AsyncAnthropic(api_key="k", http_client=http) as client:
+            setup = Setup(settings=ModelSettings(timeout=timeout))
+            return await use(AnthropicMessages("m", client).open(setup))
+
+    return asyncio.run(main())
+
+
+@promise("loop:model-errors")
+@pytest.mark.parametrize("use", [whole, streamed])
+def test_an_answer_that_only_trickles_is_a_timeout(use: Callable[[AnthropicConversation], Any]) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            await asyncio.sleep(0)
+            yield b'event: content_block_x\ndata: {"type": "content_block_x"}\n\n'
+
+    with pytest.raises(ModelFailure) as failure:
+        over(endless, use, timeout=0.05)
+    assert failure.value.label == "timeout"
+
+
+@promise("loop:stream")
+def test_how_the_connection_ends_behind_a_whole_message_is_no_matter() -> None:
+    async def cut() -> AsyncIterator[bytes]:
+        yield events(body(text("Done."), stop="end_turn"))
+        raise httpx2.ReadError("connection reset")
+
+    assert over(cut, streamed).text == "Done."
+
+
+@promise("loop:providers/anthropic")
+def test_a_cloud_finds_its_model_in_the_path() -> None:
+    asked: list[httpx2.Request] = []
+
+    def handler(request: httpx2.Request) -> httpx2.Response:
+        asked.append(request)
+        return httpx2.Response(200, json=body(text("Done."), stop="end_turn"))
+
+    async def main() -> ModelResponse:
+        http = httpx2.AsyncClient(transport=httpx2.MockTransport(handler))
+        async with AsyncAnthropicVertex(region="eu", project_id="p", access_token="t", http_client=http) as client:
+            return await whole(AnthropicMessages("claude-test", client).open(Setup()))
+
+    assert asyncio.run(main()).text == "Done."
+    assert asked[0].url.path.endswith("/models/claude-test:rawPredict")

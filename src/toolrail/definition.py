@@ -6,7 +6,7 @@ import functools
 import hashlib
 import inspect
 import json
-import os
+import pathlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, Self, TypedDict, TypeVar, Unpack, get_origin, overload
@@ -110,7 +110,7 @@ class Tool(Generic[DepsT_contra]):
     is_async: bool = False
     unbound: bool = False
     """A method that was not read from an instance yet."""
-    _digest: list[str] = field(default_factory=list[str], repr=False)
+    _digest: list[str] = field(default_factory=list[str], init=False, repr=False)
 
     def __get__(self, instance: Any, owner: type | None = None) -> Self:
         if instance is None or not self.unbound:
@@ -203,7 +203,7 @@ def place(fn: Callable[..., Any]) -> str:
     inner = inspect.unwrap(fn.func if isinstance(fn, functools.partial) else fn)
     code = getattr(inner, "__code__", None)
     name = getattr(inner, "__qualname__", type(inner).__name__).rpartition("<locals>.")[2]
-    return f"{os.path.basename(code.co_filename)}:{code.co_firstlineno} {name}()" if code else f"{name}()"
+    return f"{pathlib.PurePath(code.co_filename).name}:{code.co_firstlineno} {name}()" if code else f"{name}()"
 
 
 def guided(description: str, when: str | None, when_not: str | None) -> str:
