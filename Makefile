@@ -52,7 +52,7 @@ check: setup ## style, layers and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
-	$(BIN)/pyright
+	$(BIN)/pyright --project pyproject.toml
 
 test-services: setup-services ## the tests on a real PostgreSQL
 	$(BIN)/python -m pytest -q -m services

@@ -37,7 +37,7 @@ def blocking() -> str:
 
 
 def batch_of(handler: Callable[[], object], count: int) -> Batch:
-    """The only place that knows toolrail's constructors: `count` calls of one tool, limits as they come (32 threads)."""
+    """The only place that knows toolrail's constructors: `count` calls of one tool, default limits (32 threads)."""
     from toolrail import Rail, ToolCall, tool
 
     rail = Rail([tool(effect="read")(handler)])

@@ -47,7 +47,7 @@ async def cost(one: One) -> float:
 
 
 async def best() -> tuple[float, float]:
-    """The best of five rounds for both sides, taken in turn, in one event loop and one open run, as in any agent loop."""
+    """The best of five rounds for both sides, in turn, in one event loop and one open run, as in any agent loop."""
     from toolrail import ToolCall
 
     through, calls = rail(), [ToolCall(id="call_1", name="get_order_status", arguments=ARGUMENTS)]

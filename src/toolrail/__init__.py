@@ -21,10 +21,10 @@ if TYPE_CHECKING:
         RunNotFound,
         RunStopped,
         ToolError,
-        TurnConflict,
     )
     from toolrail.limits import CallLimits, RailLimits, RunLimits
     from toolrail.messages import Media, ToolCall, ToolResult, Usage
+    from toolrail.model import Model, Named
     from toolrail.rail import Rail
     from toolrail.run import Run
     from toolrail.sync import SyncRail
@@ -42,7 +42,9 @@ __all__ = [
     "DefinitionError",
     "Deny",
     "Media",
+    "Model",
     "ModelRetry",
+    "Named",
     "NotAuthorised",
     "Order",
     "Pending",
@@ -63,7 +65,6 @@ __all__ = [
     "ToolError",
     "ToolResult",
     "Toolset",
-    "TurnConflict",
     "Usage",
     "combined",
     "filtered",
@@ -106,7 +107,6 @@ _HOMES = {
         "RunNotFound",
         "RunStopped",
         "ToolError",
-        "TurnConflict",
     ),
     "toolrail.limits": (
         "CallLimits",
@@ -119,6 +119,7 @@ _HOMES = {
         "ToolResult",
         "Usage",
     ),
+    "toolrail.model": ("Model", "Named"),
     "toolrail.rail": ("Rail",),
     "toolrail.run": ("Run",),
     "toolrail.sync": ("SyncRail",),

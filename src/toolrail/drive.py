@@ -62,8 +62,8 @@ async def drive(
     """Runs `coro` to its end, for at most `seconds` and one `grace`; never raises.
 
     When the waiting task is cancelled, the tool is cancelled too and the answer is `Interrupted`: it is for the caller
-    to pass the cancellation on. An abandoned tool is closed at its next step, if it ever comes to one: it does not go on
-    to further effects. `active` holds what is under way, so that a rail that closes can make it expire.
+    to pass the cancellation on. An abandoned tool is closed at its next step, if it ever comes to one: it does not go
+    on to further effects. `active` holds what is under way, so that a rail that closes can make it expire.
     """
     driven = Driven(coro, seconds, grace)
     if active is not None:

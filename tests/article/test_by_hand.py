@@ -1,4 +1,4 @@
-"""The article's steps as loops by hand, under the faults that their toolrail twins meet: what holds, and what does not."""
+"""The article's steps as loops by hand, under the faults that their twins meet: what holds, and what does not."""
 
 from __future__ import annotations
 

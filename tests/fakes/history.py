@@ -139,7 +139,8 @@ def check_anthropic(body: Json) -> Rejection | None:
         content: Any = message["content"]
         if not content and at < len(messages) - 1:
             return Rejection(
-                f"messages.{at}: all messages must have non-empty content except for the optional final assistant message"
+                f"messages.{at}: all messages must have non-empty content "
+                "except for the optional final assistant message"
             )
         blocks: list[Json] = [{"type": "text", "text": content}] if isinstance(content, str) else content
         if bad := _anthropic_blocks(blocks, at) or _anthropic_results(message["role"], blocks, open_ids, at):

@@ -1,4 +1,4 @@
-"""A small HTTP/1.1 server on loopback over raw asyncio streams: keep-alive, chunked streams, broken answers on purpose."""
+"""A small HTTP/1.1 server on loopback over raw asyncio streams: keep-alive, chunks, broken answers on purpose."""
 
 from __future__ import annotations
 

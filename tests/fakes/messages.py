@@ -32,7 +32,7 @@ TOO_LONG = Rejection("prompt is too long: 205113 tokens > 200000 maximum")
 
 
 def body(answer: Answer) -> bytes:
-    """The message; arguments that are JSON go out byte for byte (duplicate keys, 1e400), cut-off ones as an empty input."""
+    """The message; arguments that are JSON go out byte for byte (duplicate keys, 1e400), cut-off ones empty."""
     blocks = [_block(part, f"\0{index}\0") for index, part in enumerate(answer.parts)]
     message = _message(answer) | {"content": blocks, **_stop(answer), "usage": _usage(answer)}
     whole = encode(message)

@@ -75,7 +75,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Endless:
-    """The same call for ever, each time with a fresh id; gives `closing` when `tool_choice` is none and it `heeds` it."""
+    """The same call for ever, with a fresh id each; gives `closing` when `tool_choice` is none and it `heeds` it."""
 
     call: Call
     heeds: bool = True

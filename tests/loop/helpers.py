@@ -92,7 +92,7 @@ def model_on(provider: Provider, client: Any) -> Model:
         case "responses":
             return OpenAIResponses("gpt-5", client)
         case "anthropic":
-            return AnthropicMessages("claude-sonnet-4-5", client)
+            return AnthropicMessages("claude-test", client)
         case "compatible":
             return Compatible("qwen3:8b", client)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -23,8 +25,10 @@ from toolrail.testing import Calls, ScriptedModel, assert_history_valid, fault_t
 from toolrail.testing import Say as Said
 from toolrail.testing.faults import ASYNC_FAULTS
 
+LEFT_OUT = {"huge", "recursion", "stuck_children"}
+"""Too slow for thousands of runs; and child tasks that a tool starts itself outlive it: a documented limit."""
 HOSTILE: tuple[Tool[object], ...] = tuple(
-    fault_tool(fault, timeout=2.0) for fault in ASYNC_FAULTS if fault not in ("huge", "recursion")
+    fault_tool(fault, timeout=2.0) for fault in ASYNC_FAULTS if fault not in LEFT_OUT
 )
 NAMES = [tool.name for tool in HOSTILE]
 ARGUMENTS = ["{}", "", "null", "{", '{"x": 1}', "[]", '{"a": NaN}', "\ud800", '{"query": "a"}{"query": "b"}']
@@ -60,8 +64,18 @@ def model_of(script: list[Any]) -> ScriptedModel:
     return ScriptedModel([*script, "Goodbye."], endless=True, seconds=0.3)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _quiet() -> Iterator[None]:
+    """Thousands of tracebacks of hostile tools would be kept for a report that nobody reads."""
+    logger = logging.getLogger("toolrail")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    yield
+    logger.setLevel(level)
+
+
 @promise("loop:history", "call:total")
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(script=scripts, turns=st.integers(1, 6))
 def test_after_any_run_the_history_is_valid_and_the_next_prompt_goes_on(script: list[Any], turns: int) -> None:
     agent, model, recorder = agent_of(model_of(script), tools=[*TOOLS, *HOSTILE], max_turns=turns)
@@ -87,7 +101,7 @@ def test_after_any_run_the_history_is_valid_and_the_next_prompt_goes_on(script: 
 
 
 @promise("loop:history", "call:cancel", "loop:session")
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(script=scripts, moment=st.floats(0, 12), seconds=st.sampled_from([None, 2.0]))
 def test_a_run_cancelled_at_any_moment_leaves_a_session_that_goes_on(
     script: list[Any], moment: float, seconds: float | None
@@ -187,7 +201,7 @@ def test_a_repair_is_an_event() -> None:
 OUTCOMES: list[tuple[str, list[Any], str]] = [
     ("empty", [Call("find", '{"query": "a"}'), Fault("empty")], "empty"),
     ("refusal", [Call("find", '{"query": "a"}'), Fault("refusal")], "refusal"),
-    ("filter", [Call("find", '{"query": "a"}'), Fault("content_filter")], "content_filter"),
+    ("filter", [Call("find", '{"query": "a"}'), Fault("content_filter")], "content_filter"),  # Anthropic: a refusal
     ("truncated", [Fault("truncated", parts=(Say("So"),))], "truncated"),
     ("dead", [Call("find", '{"query": "a"}'), Fault("dead")], "model_unavailable"),
     ("thinking", [[Think("Hm."), Call("find", '{"query": "a"}')], Say("Done.")], "answer"),
@@ -202,7 +216,7 @@ def test_after_each_outcome_every_provider_takes_the_next_prompt(
     provider: Provider, name: str, script: list[Any], reason: str
 ) -> None:
     first, _ = served_run(provider, script)
-    assert first.stop_reason == reason, name
+    assert first.stop_reason == ("refusal" if (name, provider) == ("filter", "anthropic") else reason)
     second, requests = served_run(provider, [Say("Here.")], messages=first.messages, prompt="Again.")
     assert (second.stop_reason, len(requests), second.notes) == ("answer", 1, ())
     assert check(second.messages, WIRES[provider]) == []  # pyright: ignore[reportArgumentType]

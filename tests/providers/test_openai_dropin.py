@@ -13,7 +13,8 @@ from openai import AsyncOpenAI
 
 from tests.fakes.model_server import Call, Endless, Fault, ModelServer, Recorded, Say, Script, Think
 from tests.promises import promise
-from toolrail import Principal, Rail, RunLimits, TurnConflict, tool
+from toolrail import Principal, Rail, RunLimits, tool
+from toolrail.errors import TurnConflict
 from toolrail.history.check import check
 from toolrail.messages import Message
 from toolrail.model import Among, ModelFailure, Named

@@ -146,7 +146,7 @@ async def main():
 """
 
 BUSY = """
-@tool(effect="once")
+@tool(effect={effect!r})
 async def busy() -> str:
     "Computes."
     print("ready", flush=True)
@@ -172,11 +172,14 @@ def test_ctrl_c_under_asyncio_run_settles_the_batch_and_stops_the_process(siblin
 
 
 @promise("call:total", "call:cancel")
+@pytest.mark.parametrize(("effect", "code"), [("once", "OUTCOME_UNKNOWN"), ("read", "CANCELLED")])
 @pytest.mark.parametrize("siblings", [False, True], ids=["alone", "with siblings"])
-def test_ctrl_c_inside_a_handler_on_a_bare_loop_settles_the_batch_and_stops_the_process(siblings: bool) -> None:
+def test_ctrl_c_inside_a_handler_on_a_bare_loop_settles_the_batch_and_stops_the_process(
+    siblings: bool, effect: str, code: str
+) -> None:
     run = "loop = asyncio.new_event_loop()\nloop.run_until_complete(main())"
-    status, lines, err = _interrupted(BUSY.format(siblings=siblings) + run)
-    assert lines == sorted(["busy OUTCOME_UNKNOWN", *(["sibling ok"] * 2 if siblings else [])])
+    status, lines, err = _interrupted(BUSY.format(siblings=siblings, effect=effect) + run)
+    assert lines == sorted([f"busy {code}", *(["sibling ok"] * 2 if siblings else [])])
     assert status != 0
     assert "KeyboardInterrupt" in err
 

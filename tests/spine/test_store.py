@@ -307,7 +307,6 @@ def test_a_cancelled_claim_is_taken_back() -> None:
 
 
 @promise("effect:once")
-@pytest.mark.xfail(strict=True, reason="Rail.batch makes call keys of len(run.messages) alone")
 def test_batches_of_one_run_have_keys_of_their_own_even_when_no_message_was_added() -> None:
     bank = Bank()
     rail, recorder = rail_of(bank.tool)

@@ -70,7 +70,6 @@ def _constant(name: str) -> float:
 
 # Short texts cannot hold a number that is too long, so they skip the hook for whole numbers.
 _short = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_constant=_constant)
-_scan = _short.scan_once
 _long = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_constant=_constant, parse_int=_int)
 
 
@@ -86,8 +85,8 @@ def parse(text: str, *, empty_ok: bool = False) -> Parsed | Fault:
     if text[:1] == "{" and len(text) <= MAX_DIGITS and text.isascii():
         # The common case at full speed: too short to be too deep or too long, and no half characters.
         try:
-            found, end = _scan(text, 0)
-        except (ValueError, RecursionError, StopIteration):
+            found, end = _short.raw_decode(text)
+        except (ValueError, RecursionError):
             found, end = None, -1
         if end == len(text) and "\\u" not in text:
             return Parsed(cast("dict[str, Any]", found), text)
