@@ -27,6 +27,11 @@ class ToolError(Exception):
     Example: `raise ToolError("The bank is closed until 08:00.", retryable=False)`
     """
 
+    # A subclass that does not call our __init__ still says something, if little.
+    retryable = False
+    nothing_happened = False
+    retry_after: float | None = None
+
     def __init__(
         self, message: str, *, retryable: bool = False, nothing_happened: bool = False, retry_after: float | None = None
     ) -> None:
@@ -53,6 +58,8 @@ class NotAuthorised(ToolError):
 
     Example: `raise NotAuthorised(like=f"No order {order_id}.")`
     """
+
+    like: str | None = None
 
     def __init__(self, message: str = "The user may not do this.", *, like: str | None = None) -> None:
         super().__init__(message if like is None else like)

@@ -21,7 +21,13 @@ class CallLimits:
     """How many calls of this tool may run at once in one rail."""
 
     def __post_init__(self) -> None:
-        _positive("CallLimits", timeout=self.timeout, attempt_timeout=self.attempt_timeout, attempts=self.attempts)
+        _positive(
+            "CallLimits",
+            timeout=self.timeout,
+            attempt_timeout=self.attempt_timeout,
+            attempts=self.attempts,
+            concurrency=self.concurrency,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,11 @@ class RailLimits:
     """Seconds between cancelling a tool and closing it."""
     result_bytes: int = 32 * 1024
     """Results over this are shown as a preview."""
+
+    def __post_init__(self) -> None:
+        _positive(
+            "RailLimits", threads=self.threads, backoff_max=self.backoff_max, grace=self.grace, result=self.result_bytes
+        )
 
 
 def _positive(owner: str, **values: Any) -> None:

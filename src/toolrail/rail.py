@@ -127,6 +127,9 @@ class Rail(Generic[D_contra]):
         except asyncio.CancelledError as interrupt:
             job.interrupt = interrupt
             result = self.ports.refuse(job, Code.CANCELLED)
+        except GeneratorExit:  # the loop is gone: nothing can be awaited, and nobody waits
+            self.ports.work.calls -= 1
+            raise
         except BaseException as error:
             result = self._broken(job, error)
         try:
@@ -158,7 +161,7 @@ class Rail(Generic[D_contra]):
         try:
             if result := await admit(job, tool, permit):
                 return result
-            if result := await claim(job, tool):
+            if result := await claim(job, tool, permit):
                 return result
             outcome = await execute(job, tool, arguments, permit=permit)
             result = encode(job, tool, outcome)

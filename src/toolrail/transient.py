@@ -41,7 +41,7 @@ _NAMES = frozenset(
         "anthropic.APIConnectionError",
     }
 )
-_OS_LASTING = frozenset(
+_LASTING = frozenset(
     {
         "builtins.FileNotFoundError",
         "builtins.FileExistsError",
@@ -51,9 +51,11 @@ _OS_LASTING = frozenset(
         "builtins.ChildProcessError",
         "builtins.ProcessLookupError",
         "io.UnsupportedOperation",
+        "ssl.SSLCertVerificationError",
+        "redis.exceptions.AuthenticationError",
     }
 )
-"""OSErrors that trying again does not mend: they are about files and processes."""
+"""Relatives of the above that trying again does not mend: they are about files, processes and who one is."""
 _REFUSED = frozenset(
     {"builtins.ConnectionRefusedError", "socket.gaierror", "httpx.ConnectError", "httpx2.ConnectError"}
 )
@@ -91,7 +93,7 @@ def transient(error: BaseException) -> Transient | None:
         state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
         if isinstance(state, str) and state:
             return Transient(f"sql_{state}") if state in _SQLSTATES or state.startswith("08") else None
-        if not names & _NAMES and not ("builtins.OSError" in names and not names & _OS_LASTING):
+        if names & _LASTING or not (names & _NAMES or "builtins.OSError" in names):
             return None
         return Transient(type(error).__name__, refused=_refused(error, names))
     except Exception:  # a handler's exception with hostile properties is simply not recognised

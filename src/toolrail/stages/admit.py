@@ -56,15 +56,19 @@ class Permit:
         return None
 
     def release(self, result: ToolResult | None) -> None:
-        """Gives back what is held. The gates hear how it went; None means that the call was interrupted."""
+        """Gives back what is held. The gates hear how it went; None means that the call did not come to a result."""
         job, tool = self._job, self._tool
         if self.thread:
+            self.thread = False
             job.ports.pool.release()
         if self._in_tool:
+            self._in_tool = False
             job.ports.work.running[tool.name] -= 1
         if self._in_run:
+            self._in_run = False
             job.run.leave()
-        for gate in reversed(self._entered):
+        entered, self._entered = self._entered, ()
+        for gate in reversed(entered):
             try:
                 gate.leave(job, tool, result)
             except Exception:  # the handler has run: its result stands

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -40,7 +41,7 @@ def _permitted(job: Job, tool: Tool[Any]) -> Decision:
 async def _decided(job: Job, tool: Tool[Any], arguments: Mapping[str, Any], found: Allow | Ask) -> Decision:
     request = request_for(job, tool, arguments)
     for policy in job.ports.policies:
-        decision = await _ask(policy, request)
+        decision = await _ask(policy, request, tool.limits.timeout)
         if isinstance(decision, Deny):
             return decision
         if isinstance(decision, Ask) or not isinstance(found, Ask):
@@ -48,11 +49,12 @@ async def _decided(job: Job, tool: Tool[Any], arguments: Mapping[str, Any], foun
     return found
 
 
-async def _ask(policy: Policy, request: PolicyRequest) -> Decision:
+async def _ask(policy: Policy, request: PolicyRequest, seconds: float) -> Decision:
     try:
         decision: Any = policy(request)
         if inspect.isawaitable(decision):
-            decision = await decision
+            async with asyncio.timeout(seconds):
+                decision = await decision
     except Exception as error:
         log.exception("A policy failed; the call is denied.")
         return Deny(f"the policy raised {type(error).__name__}", rule="policy-error")

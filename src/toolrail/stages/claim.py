@@ -12,6 +12,7 @@ from toolrail.events import CallClaimed
 from toolrail.messages import ToolResult
 from toolrail.ports import log
 from toolrail.run import Job
+from toolrail.stages.admit import Permit
 from toolrail.stages.recall import STORE_SECONDS, met, row_for
 from toolrail.store import CallRow, Claim, Claimed, Held, Settle, ask
 
@@ -19,8 +20,9 @@ LEASE_MARGIN = 10.0
 """Seconds past the deadline after which a `started` row of a dead holder counts as unknown."""
 
 
-async def claim(job: Job, tool: Tool[Any]) -> ToolResult | None:
-    """None when the handler may start. STORE_UNAVAILABLE when that cannot be written: then nothing runs."""
+async def claim(job: Job, tool: Tool[Any], permit: Permit) -> ToolResult | None:
+    """None when the handler may start. STORE_UNAVAILABLE when that cannot be written: then nothing runs. Whoever waits
+    for another holder of the key holds no place meanwhile."""
     if not needs_claim(job, tool):
         return None
     try:
@@ -31,9 +33,10 @@ async def claim(job: Job, tool: Tool[Any]) -> ToolResult | None:
                     return job.ports.refuse(job, Code.SHUTTING_DOWN)
                 job.run.emit(lambda head: CallClaimed(head, job.ref(), tool.effect.kind, job.effect_key))
                 return None
-            earlier = await met(job, tool, answer.row)
-            if earlier is not None:
-                return earlier
+            permit.release(None)
+            refused = await met(job, tool, answer.row) or await permit.enter()
+            if refused is not None:
+                return refused
     except Exception:
         log.exception("The store could not claim a call; it was not started.")
         return job.ports.refuse(job, Code.STORE_UNAVAILABLE)
