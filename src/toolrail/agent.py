@@ -35,7 +35,7 @@ from toolrail.records.prices import Cost, Price, cost_of
 from toolrail.run import Run
 from toolrail.session import held_session, trimmed
 from toolrail.streaming import AgentStream
-from toolrail.turn import take_turn
+from toolrail.turn import closing, take_turn
 
 D = TypeVar("D")
 D_contra = TypeVar("D_contra", contravariant=True)
@@ -50,8 +50,8 @@ class AgentResult:
     """The validated output where one was declared, else the text; None when there is none."""
     text: str
     stop_reason: str
-    """`answer`, `question`, `limit:turns`, `limit:tokens`, `limit:seconds`, `context_length`, `refusal`,
-    `content_filter`, `truncated`, `empty`, `output_invalid`, `model_unavailable` or `cancelled`."""
+    """`answer`, `question`, `limit:turns`, `limit:calls`, `limit:tokens`, `limit:seconds`, `context_length`,
+    `refusal`, `content_filter`, `truncated`, `empty`, `output_invalid`, `model_unavailable` or `cancelled`."""
     calls: tuple[ToolResult, ...]
     """Every call's result, in order."""
     turns: int
@@ -324,7 +324,7 @@ class Agent(Generic[D_contra]):
 
     def _turn(self, run: Run[Any], request: Request, *, first: bool) -> TurnRequest:
         choice: ToolChoice = _offered(request.tool_choice, run) if first else "auto"
-        return TurnRequest("none" if run.last_turn else choice, self.parallel)
+        return TurnRequest("none" if closing(run) else choice, self.parallel)
 
     def _notice(self, turn: TurnRequest, called: list[str], progress: _Progress) -> None:
         """Some servers ignore a forced choice: then the caller should know."""
@@ -386,7 +386,16 @@ class Agent(Generic[D_contra]):
         )
 
 
-_TEXTUAL = ("answer", "question", "refusal", "truncated", "content_filter", "output_invalid", "limit:turns")
+_TEXTUAL = (
+    "answer",
+    "question",
+    "refusal",
+    "truncated",
+    "content_filter",
+    "output_invalid",
+    "limit:turns",
+    "limit:calls",
+)
 
 
 @dataclass(frozen=True, slots=True)

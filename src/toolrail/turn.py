@@ -24,6 +24,9 @@ from toolrail.stages.recall import replayed_as
 from toolrail.store import CallsOf, ask
 
 Render = Callable[[Sequence[ToolResult]], list[Message]]
+REFUSED_TURNS = 3
+"""A run without a limit of turns ends when so many in a row did nothing but ask for calls past their limit."""
+_REFUSED = "refused_turns"
 
 
 async def settle_turn(run: Run[Any], response: ModelResponse, render: Render) -> list[ToolResult]:
@@ -63,11 +66,26 @@ async def take_turn(run: Run[Any], response: ModelResponse, render: Render) -> B
         return Batch([], None)
     batch = await _settle(run, response, position, last=last)
     run.messages.extend([*response.messages, *render(batch.results)])
+    _count_refused(run, batch.results)
     try:
         await _save(run)
     except asyncio.CancelledError as cancelled:
         return replace(batch, interrupt=batch.interrupt or cancelled)
     return batch
+
+
+def closing(run: Run[Any]) -> bool:
+    """Whether the next request is the last one: it is sent with `tool_choice` none."""
+    return run.last_turn or run.state.loop.get(_REFUSED, 0) == REFUSED_TURNS - 1
+
+
+def _count_refused(run: Run[Any], results: Sequence[ToolResult]) -> None:
+    if run.limits.turns is not None:
+        return
+    refused = all(result.code is Code.LIMIT_REACHED for result in results)
+    run.state.loop[_REFUSED] = run.state.loop.get(_REFUSED, 0) + 1 if refused else 0
+    if run.state.loop[_REFUSED] == REFUSED_TURNS:
+        run.stop("limit:calls")
 
 
 def reason_of(response: ModelResponse) -> str:

@@ -1,4 +1,4 @@
-"""The article's steps beside their toolrail twins, under the same faults: where the loop by hand breaks, its twin holds."""
+"""The article's steps beside their toolrail twins, under the same faults: where one breaks, the other holds."""
 
 from __future__ import annotations
 

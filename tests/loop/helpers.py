@@ -60,6 +60,7 @@ async def cancel_order(ctx: RunContext[object], order: str) -> str:
 
 
 TOOLS: tuple[Tool[object], ...] = (find, slow, broken, blocking)
+NO_TOOLS: tuple[Tool[object], ...] = ()
 
 
 def agent_of(

@@ -30,8 +30,9 @@ CHOICES: list[Any] = [
 @pytest.mark.parametrize("where", ["agent", "run"])
 def test_a_choice_holds_for_the_first_turn_and_then_it_is_auto(choice: Any, where: str) -> None:
     script = ["Hello."] if choice == "none" else [FIND, FIND, "Done."]
-    agent, model, _ = agent_of(script, **({"tool_choice": choice} if where == "agent" else {}))
-    result = run(agent, **({"tool_choice": choice} if where == "run" else {}))
+    first: dict[str, Any] = {"tool_choice": choice}
+    agent, model, _ = agent_of(script, **first) if where == "agent" else agent_of(script)
+    result = run(agent) if where == "agent" else run(agent, **first)
     assert [request.tool_choice for _, request in model.requests] == [choice, "auto", "auto"][: len(script)]
     assert (result.stop_reason, result.notes) == ("answer", ())
 

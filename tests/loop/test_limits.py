@@ -103,6 +103,31 @@ def test_one_tools_limit_leaves_the_others_alone() -> None:
     assert went(run(agent)) == ["ok"] * 4 + ["LIMIT_REACHED"] * 2
 
 
+@promise("loop:limits/calls", "loop:limits/per-tool")
+@pytest.mark.parametrize("limits", [RunLimits(turns=None, calls=2), RunLimits(turns=None, calls_per_tool=2)])
+@pytest.mark.parametrize("heeds", [True, False])
+def test_without_a_limit_of_turns_a_model_that_only_asks_for_more_calls_is_stopped_too(
+    limits: RunLimits, *, heeds: bool
+) -> None:
+    model = endless()
+    model.script = [FIND, FIND, FIND, FIND, "That is all." if heeds else FIND]
+    agent, _, _ = agent_of(model, limits=limits)
+    result = run(agent)
+    assert [request.tool_choice for _, request in model.requests] == ["auto"] * 4 + ["none"]
+    assert went(result) == ["ok"] * 2 + ["LIMIT_REACHED"] * (2 if heeds else 3)
+    assert result.stop_reason == ("answer" if heeds else "limit:calls")
+
+
+@promise("loop:limits/calls")
+def test_a_model_that_uses_what_is_left_is_not_stopped() -> None:
+    turn = Calls(("find", {"query": "a"}))
+    other = Calls(("blocking", {"query": "a"}))
+    agent, _, _ = agent_of(
+        [turn, turn, turn, other, turn, turn, other, "Done."], limits=RunLimits(turns=None, calls_per_tool=2, calls=9)
+    )
+    assert (run(agent).stop_reason) == "answer"
+
+
 @promise("loop:limits/tokens")
 @pytest.mark.parametrize(("limit", "turns"), [(1, 1), (120, 1), (121, 2), (240, 2), (241, 3)])
 def test_tokens_are_exact_to_one_response(limit: int, turns: int) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.fakes.model_server import Call, Say
 from tests.loop.helpers import (
+    NO_TOOLS,
     PROVIDERS,
     TOOLS,
     WIRES,
@@ -135,7 +136,7 @@ def test_another_provider_is_told_to_begin_a_new_session(second: Provider) -> No
 
     async def use(model: Model) -> None:
         with pytest.raises(RunError, match="held with openai_chat"):
-            await Agent(model, Rail([], store=store)).run("And now?", session="s")
+            await Agent(model, Rail(NO_TOOLS, store=store)).run("And now?", session="s")
 
     _, requests = served(second, [Say("Never.")], use)
     assert requests == []

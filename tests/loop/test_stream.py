@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.model_server import Call, Fault, FaultKind, Say
-from tests.loop.helpers import PROVIDERS, TOOLS, WIRES, Provider, Unhurried, agent_of, leftover, served
+from tests.loop.helpers import NO_TOOLS, PROVIDERS, TOOLS, WIRES, Provider, Unhurried, agent_of, leftover, served
 from tests.promises import promise
 from toolrail import Agent, Rail, RunBusy, RunContext, ToolCall, tool
 from toolrail.asking import Discard
@@ -121,7 +121,9 @@ def test_a_broken_attempt_is_discarded_and_made_again_or_is_a_reason(
     half = Fault(kind, parts=(Say("It is seven, I believe, or perhaps eight."),))
 
     async def use(model: Model) -> Watched:
-        return await watch(Agent(model, Rail([], sinks=[], clock=Unhurried()), settings=ModelSettings(attempts=2)))
+        return await watch(
+            Agent(model, Rail(NO_TOOLS, sinks=[], clock=Unhurried()), settings=ModelSettings(attempts=2))
+        )
 
     found, requests = served(provider, [*[half] * times, Say("It is nine.")][:2], use)
     passed = times == 1
@@ -198,7 +200,7 @@ def test_leaving_early_closes_the_request(provider: Provider) -> None:
     half = Fault("stall", parts=(Say("A long text that never comes to its end."),))
 
     async def use(model: Model) -> set[str]:
-        async with Agent(model, Rail([], sinks=[])).stream("Go.") as stream:
+        async with Agent(model, Rail(NO_TOOLS, sinks=[])).stream("Go.") as stream:
             async for _ in stream:
                 break
         return await leftover()

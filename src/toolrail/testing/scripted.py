@@ -95,7 +95,7 @@ class ScriptedModel:
     requests: list[tuple[list[Message], TurnRequest]] = field(default_factory=list[tuple[list[Message], TurnRequest]])
     setups: list[Setup] = field(default_factory=list[Setup])
     seconds: float = 0.0
-    """How long each response takes, on the loop's clock."""
+    """How long each response takes, on the loop's clock. Even one that takes none lets other tasks go first."""
     _at: int = 0
 
     def open(self, setup: Setup) -> ScriptedConversation:
@@ -125,13 +125,13 @@ class ScriptedConversation:
         self._model = model
 
     async def request(self, messages: Sequence[Message], turn: TurnRequest) -> ModelResponse:
-        await _pause(self._model.seconds)
+        await asyncio.sleep(self._model.seconds)
         return self._respond(self._model.next(messages, turn), messages)
 
     async def stream(
         self, messages: Sequence[Message], turn: TurnRequest
     ) -> AsyncIterator[TextDelta | ArgumentsDelta | ModelResponse]:
-        await _pause(self._model.seconds)
+        await asyncio.sleep(self._model.seconds)
         response = self._respond(self._model.next(messages, turn), messages)
         for piece in re.findall(r"\S+\s*|\s+", response.text):
             yield TextDelta(piece)
@@ -170,8 +170,3 @@ class ScriptedConversation:
         ]
         message: Message = {"role": "assistant", "content": turn.text or None, "tool_calls": wire}
         return ModelResponse((message,), calls, turn.text, turn.stop, turn.usage, self._model.name)
-
-
-async def _pause(seconds: float) -> None:
-    if seconds:
-        await asyncio.sleep(seconds)

@@ -1,0 +1,1 @@
+"""toolrail.testing by tests."""
