@@ -31,6 +31,7 @@ MESSAGES = {
     "TR109": "TR109 find: it is not a tool. Mend: Put @tool on the function.",
     "TR110": "TR110 TR110.py:5 orders(): a generator cannot be a tool. Mend: Return a list instead of yielding.",
     "TR111": "TR111 renamed(): no tool is named 'fnid'. Mend: Name tools of the toolset.",
+    "TR112": "TR112 TR112.py:3 find(): there is no option 'requries'. Mend: Did you mean 'requires'?",
     "TR201": ("TR201 TR201.py:3 find(): the parameter 'order' has no annotation. Mend: Annotate it, as in order: str."),
     "TR202": (
         "TR202 TR202.py:5 find(): the parameter 'notify' has a type that a model cannot fill in: Cannot generate "

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, TypeVar, Unpack, overload
 
 from toolrail.asking import Asker, Show
 from toolrail.background import BACKGROUND
-from toolrail.decisions import ANONYMOUS, Principal
-from toolrail.errors import DefinitionError, RunStopped
+from toolrail.errors import RunStopped
 from toolrail.events import RunRepaired
 from toolrail.history.repair import repair
 from toolrail.limits import RunLimits
 from toolrail.messages import Message, ToolResult, Usage
 from toolrail.model import (
-    Among,
     Conversation,
     Model,
     ModelFailure,
     ModelSettings,
-    Named,
     Setup,
     ToolChoice,
     TurnRequest,
@@ -32,10 +29,12 @@ from toolrail.ports import log
 from toolrail.providers import model_for
 from toolrail.rail import Rail
 from toolrail.records.prices import Cost, Price, cost_of
+from toolrail.request import Request, RunOptions, check_choice, ignored, offered_choice, request_of
 from toolrail.run import Run
 from toolrail.session import held_session, trimmed
+from toolrail.store import SaveSession
 from toolrail.streaming import AgentStream
-from toolrail.turn import closing, take_turn
+from toolrail.turn import closing, save, take_turn
 
 D = TypeVar("D")
 D_contra = TypeVar("D_contra", contravariant=True)
@@ -51,7 +50,8 @@ class AgentResult:
     text: str
     stop_reason: str
     """`answer`, `question`, `limit:turns`, `limit:calls`, `limit:tokens`, `limit:seconds`, `context_length`,
-    `refusal`, `content_filter`, `truncated`, `empty`, `output_invalid`, `model_unavailable` or `cancelled`."""
+    `refusal`, `content_filter`, `truncated`, `empty`, `output_invalid`, `model_unavailable`, `shutting_down` or
+    `cancelled`."""
     calls: tuple[ToolResult, ...]
     """Every call's result, in order."""
     turns: int
@@ -120,7 +120,7 @@ class Agent(Generic[D_contra]):
         prices: Mapping[str, Price] | None = None,
         context_tokens: int | None = None,
     ) -> None:
-        self.model = model_for(model) if isinstance(model, str) else model
+        self.model = model_for(model)
         self.rail = rail
         self.limits = limits or RunLimits()
         if max_turns is not None:
@@ -137,7 +137,7 @@ class Agent(Generic[D_contra]):
             output_schema=self._output.schema if self._output else None,
             strict=strict,
         )
-        _check_choice(tool_choice, rail)
+        check_choice(tool_choice, rail.toolset)
         self.model.open(self._setup)  # says now what the provider cannot combine
 
     @overload
@@ -145,87 +145,60 @@ class Agent(Generic[D_contra]):
         self: Agent[object],
         prompt: str,
         *,
-        principal: Principal = ANONYMOUS,
         deps: None = None,
-        messages: Sequence[Message] = (),
-        session: str | None = None,
-        tool_choice: ToolChoice | None = None,
         raise_on_stop: bool = False,
+        **options: Unpack[RunOptions],
     ) -> AgentResult: ...
     @overload
     async def run(
-        self,
-        prompt: str,
-        *,
-        deps: D_contra,
-        principal: Principal = ANONYMOUS,
-        messages: Sequence[Message] = (),
-        session: str | None = None,
-        tool_choice: ToolChoice | None = None,
-        raise_on_stop: bool = False,
+        self, prompt: str, *, deps: D_contra, raise_on_stop: bool = False, **options: Unpack[RunOptions]
     ) -> AgentResult: ...
     async def run(
-        self,
-        prompt: str,
-        *,
-        principal: Principal = ANONYMOUS,
-        deps: Any = None,
-        messages: Sequence[Message] = (),
-        session: str | None = None,
-        tool_choice: ToolChoice | None = None,
-        raise_on_stop: bool = False,
+        self, prompt: str, *, deps: Any = None, raise_on_stop: bool = False, **options: Unpack[RunOptions]
     ) -> AgentResult:
         """Answers one user message.
 
         Args:
             prompt: what the user says.
-            principal: who is logged in.
             deps: what handlers get as `ctx.deps`.
-            messages: the conversation so far, in the provider's form; it is repaired where it is broken, not changed.
-            session: the conversation's name in the store, instead of `messages`.
-            tool_choice: for the first turn, in place of the agent's own.
             raise_on_stop: raise when the run ends without an answer or a question.
+            options: `principal`, `messages` or `session`, `tool_choice`; see `RunOptions`.
 
         Raises:
             RunBusy: another run holds the session now.
             RunStopped: with `raise_on_stop`.
             asyncio.CancelledError: the run was cancelled; a session keeps what was settled.
         """
-        request = self._request(prompt, principal, deps, messages, session, tool_choice)
-        result = await self.work(request, None)
-        if raise_on_stop and not result.ok:
-            raise RunStopped(result.stop_reason)
-        return result
+        return _stopped(await self.work(self._request(prompt, deps, options), None), raise_on_stop)
 
+    @overload
     def run_sync(
-        self,
+        self: Agent[object],
         prompt: str,
         *,
-        principal: Principal = ANONYMOUS,
-        deps: Any = None,
-        messages: Sequence[Message] = (),
-        session: str | None = None,
-        tool_choice: ToolChoice | None = None,
+        deps: None = None,
         raise_on_stop: bool = False,
+        **options: Unpack[RunOptions],
+    ) -> AgentResult: ...
+    @overload
+    def run_sync(
+        self, prompt: str, *, deps: D_contra, raise_on_stop: bool = False, **options: Unpack[RunOptions]
+    ) -> AgentResult: ...
+    def run_sync(
+        self, prompt: str, *, deps: Any = None, raise_on_stop: bool = False, **options: Unpack[RunOptions]
     ) -> AgentResult:
         """`run` for synchronous code: on one background loop, so that pooled clients stay usable. Not within a loop of
         your own that must not block."""
-        request = self._request(prompt, principal, deps, messages, session, tool_choice)
-        result = BACKGROUND.run(self.work(request, None), lending=self.rail.ports.pool.lend())
-        if raise_on_stop and not result.ok:
-            raise RunStopped(result.stop_reason)
-        return result
+        work = self.work(self._request(prompt, deps, options), None)
+        return _stopped(BACKGROUND.run(work, lending=self.rail.ports.pool.lend()), raise_on_stop)
 
+    @overload
     def stream(
-        self,
-        prompt: str,
-        *,
-        principal: Principal = ANONYMOUS,
-        deps: Any = None,
-        messages: Sequence[Message] = (),
-        session: str | None = None,
-        tool_choice: ToolChoice | None = None,
-    ) -> AgentStream[AgentResult]:
+        self: Agent[object], prompt: str, *, deps: None = None, **options: Unpack[RunOptions]
+    ) -> AgentStream[AgentResult]: ...
+    @overload
+    def stream(self, prompt: str, *, deps: D_contra, **options: Unpack[RunOptions]) -> AgentStream[AgentResult]: ...
+    def stream(self, prompt: str, *, deps: Any = None, **options: Unpack[RunOptions]) -> AgentStream[AgentResult]:
         """`run`, as it happens: text, arguments, tool starts, progress and results, as typed events.
 
         Leaving the block early cancels the run and its tools. `stream.result` is there when all events are read.
@@ -237,25 +210,15 @@ class Agent(Generic[D_contra]):
                     if isinstance(event, TextDelta):
                         print(event.text, end="")
         """
-        request = self._request(prompt, principal, deps, messages, session, tool_choice)
+        request = self._request(prompt, deps, options)
         return AgentStream(lambda show: self.work(request, show))
 
-    def _request(
-        self,
-        prompt: str,
-        principal: Principal,
-        deps: Any,
-        messages: Sequence[Message],
-        session: str | None,
-        tool_choice: ToolChoice | None,
-    ) -> Request:
-        if tool_choice is not None:
-            _check_choice(tool_choice, self.rail)
-        return Request(prompt, principal, deps, tuple(messages), session, tool_choice or self.tool_choice)
+    def _request(self, prompt: str, deps: Any, options: RunOptions) -> Request:
+        return request_of(prompt, deps, options, default=self.tool_choice, tools=self.rail.toolset)
 
     async def work(self, request: Request, show: Any) -> AgentResult:
         """One run from beginning to end; `show` gets everything that a stream hands out."""
-        async with self._history(request) as messages:
+        async with self._history(request) as (messages, keepers):
             notes = self._mend(messages)
             conversation = self.model.open(self._setup)
             messages.append(conversation.codec.user(request.prompt))
@@ -265,6 +228,9 @@ class Agent(Generic[D_contra]):
             async with self._opened(request, messages) as run:
                 run.null_means_default = conversation.null_means_default
                 run.observer = show
+                run.keepers.extend(keepers)
+                if keepers:
+                    await save(run)  # the user's words outlive this process, whatever comes next
                 if notes:
                     run.emit(lambda head: RunRepaired(head, tuple(notes)))
                 await self._timed(run, self._loop(run, self._narrowed(run, conversation), request, progress, show))
@@ -323,13 +289,13 @@ class Agent(Generic[D_contra]):
             first = False
 
     def _turn(self, run: Run[Any], request: Request, *, first: bool) -> TurnRequest:
-        choice: ToolChoice = _offered(request.tool_choice, run) if first else "auto"
+        choice: ToolChoice = offered_choice(request.tool_choice, run) if first else "auto"
         return TurnRequest("none" if closing(run) else choice, self.parallel)
 
     def _notice(self, turn: TurnRequest, called: list[str], progress: _Progress) -> None:
         """Some servers ignore a forced choice: then the caller should know."""
         choice = turn.tool_choice
-        if _ignored(choice, called):
+        if ignored(choice, called):
             progress.notes.append("tool_choice_ignored")
             log.warning("The model %s ignored tool_choice=%s.", self.model.name, choice)
 
@@ -362,13 +328,13 @@ class Agent(Generic[D_contra]):
         return self.model.open(self._setup).codec.provider
 
     @asynccontextmanager
-    async def _history(self, request: Request) -> AsyncGenerator[list[Message]]:
+    async def _history(self, request: Request) -> AsyncGenerator[tuple[list[Message], list[Callable[[], SaveSession]]]]:
         if request.session is None:
-            yield list(request.messages)
+            yield list(request.messages), []
             return
         held = held_session(self.rail.ports, request.session, principal=request.principal, provider=self.provider)
         async with held as conversed:
-            yield conversed.messages
+            yield conversed.messages, [conversed.save]
 
     def _result(self, run: Run[Any], progress: _Progress) -> AgentResult:
         text = progress.text if run.stop_reason in _TEXTUAL else ""
@@ -398,60 +364,7 @@ _TEXTUAL = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What one run was asked."""
-
-    prompt: str
-    principal: Principal
-    deps: Any
-    messages: tuple[Message, ...]
-    session: str | None
-    tool_choice: ToolChoice
-
-
-def _check_choice(choice: ToolChoice, rail: Rail[Any]) -> None:
-    for name in _names(choice):
-        if name not in rail.toolset:
-            where = f"Agent(tool_choice={type(choice).__name__}({name!r}))"
-            raise DefinitionError("TR402", where, "no tool has that name.", "Name a tool of the rail.")
-    if choice == "required" and not len(rail.toolset):
-        raise DefinitionError(
-            "TR402", 'Agent(tool_choice="required")', "the rail has no tools.", "Add one, or drop it."
-        )
-
-
-def _names(choice: ToolChoice) -> tuple[str, ...]:
-    match choice:
-        case Named(name):
-            return (name,)
-        case Among(names):
-            return names
-        case _:
-            return ()
-
-
-def _offered(choice: ToolChoice, run: Run[Any]) -> ToolChoice:
-    """The choice without the tools that are hidden from this principal; "auto" where none is left to force."""
-    match choice:
-        case Named(name):
-            return choice if name in run.offered else "auto"
-        case Among((_, *_) as names, required):
-            seen = tuple(name for name in names if name in run.offered)
-            return Among(seen, required) if seen or not required else "auto"
-        case _:
-            return choice
-
-
-def _ignored(choice: ToolChoice, called: Sequence[str]) -> bool:
-    match choice:
-        case "none":
-            return bool(called)
-        case "required":
-            return not called
-        case Named(name):
-            return name not in called
-        case Among(names, required):
-            return (required and not called) or any(name not in names for name in called)
-        case "auto":
-            return False
+def _stopped(result: AgentResult, raise_on_stop: bool) -> AgentResult:
+    if raise_on_stop and not result.ok:
+        raise RunStopped(result.stop_reason)
+    return result

@@ -9,7 +9,21 @@ import json
 import pathlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Concatenate, Generic, Literal, ParamSpec, Self, TypedDict, TypeVar, Unpack, get_origin, overload
+from difflib import get_close_matches
+from typing import (
+    Any,
+    Concatenate,
+    Generic,
+    Literal,
+    ParamSpec,
+    Self,
+    TypedDict,
+    TypeVar,
+    Unpack,
+    cast,
+    get_origin,
+    overload,
+)
 
 from toolrail.arguments.typed import (
     ArgumentReader,
@@ -193,9 +207,14 @@ def tool_from_schema(
 
     Example: `tool_from_schema({"type": "object", "properties": {"q": {"type": "string"}}}, search, name="search")`
     """
-    reader = from_json_schema(schema, where=place(handler), extra=options.get("extra", "forbid"))
+    ctx = _context_first(handler)
+    extra = options.get("extra", "forbid")
+    reader = from_json_schema(schema, where=place(handler), extra=extra)
+    fitted = _fitted(handler, schema, options.get("name", ""), skip=int(ctx))
+    if fitted is not schema:
+        reader = from_json_schema(fitted, where=place(handler), extra=extra)
     built = _build(reader, handler, options, doc=describe(handler)[0])
-    return replace(built, takes_context=_context_first(handler))
+    return replace(built, takes_context=ctx)
 
 
 def place(fn: Callable[..., Any]) -> str:
@@ -216,6 +235,29 @@ def guided(description: str, when: str | None, when_not: str | None) -> str:
     return " ".join(part for part in parts if part)
 
 
+def _fitted(handler: Callable[..., Any], schema: Mapping[str, Any], name: str, *, skip: int) -> Mapping[str, Any]:
+    """The schema, with what the handler cannot do without among the required ones. A handler that cannot take what its
+    schema allows would fail at the first call, when that may be a payment."""
+    known = schema.get("properties", {})
+    try:
+        rest = list(inspect.signature(handler).parameters.values())[skip:]
+    except (TypeError, ValueError):  # some built-ins do not tell
+        return schema
+    names = [str(one) for one in cast("Mapping[str, Any]", known)]
+    takes = {p.name for p in rest if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in rest)
+    needs = [p.name for p in rest if p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+    problems = [] if open_ended else [f"it takes no {one!r}" for one in names if one not in takes]
+    problems += [f"{one!r} is not in the schema" for one in needs if one not in names]
+    if problems:
+        mend = "Give it the schema's properties as keyword parameters."
+        raise DefinitionError("TR205", f"{name} ({place(handler)})".lstrip(), "; ".join(problems) + ".", mend)
+    required = schema.get("required")
+    given = list(cast("list[str]", required)) if isinstance(required, list) else []
+    missing = [one for one in needs if one not in given]
+    return {**schema, "required": [*given, *missing]} if missing else schema
+
+
 def _from_function(fn: Callable[..., Any], options: ToolOptions) -> Tool[Any]:
     given: object = fn
     if type(given) in (staticmethod, classmethod) or not callable(given):
@@ -231,6 +273,7 @@ def _from_function(fn: Callable[..., Any], options: ToolOptions) -> Tool[Any]:
 
 def _build(reader: ArgumentReader, fn: Callable[..., Any], options: ToolOptions, *, doc: str) -> Tool[Any]:
     where = place(fn)
+    _check_options(options, where)
     name = options.get("name") or getattr(fn, "__name__", "")
     if not name.strip() or name == "<lambda>":
         raise DefinitionError("TR101", where, "the tool has no name.", "Give one: @tool(name=...).")
@@ -251,6 +294,16 @@ def _build(reader: ArgumentReader, fn: Callable[..., Any], options: ToolOptions,
         where=where,
         is_async=_is_async(fn),
     )
+
+
+def _check_options(options: ToolOptions, where: str) -> None:
+    """A misspelt `requires` must not leave a tool open to everybody."""
+    known = list(ToolOptions.__annotations__)
+    for name in options:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            mend = f"Did you mean {near[0]!r}?" if near else f"Use one of {', '.join(known)}."
+            raise DefinitionError("TR112", where, f"there is no option {name!r}.", mend)
 
 
 def _effect(options: ToolOptions, where: str) -> Effect:

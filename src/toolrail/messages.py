@@ -41,6 +41,10 @@ class Media:
     """For example `image/png`."""
     name: str | None = None
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.data, bytes) or "/" not in self.media_type:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError('Media takes bytes, not base64 text, and a type: Media(png, "image/png").')
+
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:

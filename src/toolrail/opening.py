@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any
 
 from toolrail.decisions import Principal
 from toolrail.errors import RunBusy, RunNotFound
 from toolrail.events import RunEnded, RunStarted, RunSuspended
+from toolrail.leases import BUSY, Lease, to_the_end
 from toolrail.limits import RunLimits
 from toolrail.messages import Message
 from toolrail.ports import Ports, log
 from toolrail.run import Run, RunState, Spine
-from toolrail.store import DropLease, LoadRun, Op, RunRow, SaveRun, Settle, TakeLease, ask
+from toolrail.store import LoadRun, Op, SaveRun, Settle
 from toolrail.toolset import Toolset
 
-LEASE_SECONDS = 600.0
-"""A holder that died gives a run or a session back after this."""
 _NO_LIMITS = RunLimits()
 
 
@@ -34,6 +32,8 @@ def make_run(
     session: str | None = None,
 ) -> Run[Any]:
     """A fresh run. The offer is fixed here: the tools whose permissions the principal has, in their order."""
+    if not isinstance(principal, Principal):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f'principal={principal!r} is no Principal. Write Principal("{principal}", permissions=...).')
     offered, hidden = tools.offer(principal.permissions)
     state = RunState(
         ports.clock.new_id("run"),
@@ -62,6 +62,7 @@ async def held(ports: Ports, run: Run[Any], run_id: str | None) -> AsyncGenerato
     if run_id is not None:
         run.named = True
         await _take(ports, run, run_id)
+    renewal = run.lease.kept() if run.lease is not None else None
     resumed = run.state.turn > 0
     run.emit(lambda head: RunStarted(head, run.state.offered, resumed))
     try:
@@ -70,24 +71,28 @@ async def held(ports: Ports, run: Run[Any], run_id: str | None) -> AsyncGenerato
         run.stop("cancelled" if run.cancelled or not isinstance(error, Exception) else "error")
         raise
     finally:
+        if renewal is not None:
+            renewal.cancel()
         _say_end(run)
         await _give_back(ports, run)
 
 
 async def _take(ports: Ports, run: Run[Any], run_id: str) -> None:
-    tenant, holder, now = run.state.tenant, run.id, ports.clock.wall()
-    if not await ask(ports.store, TakeLease(tenant, f"run:{run_id}", holder, now, now + LEASE_SECONDS)):
-        raise RunBusy(f"Run {run_id!r} is being worked on by another holder. Try again when it is done.")
-    row = await ask(ports.store, LoadRun(tenant, run_id))
-    if row is None:
-        run.state.run_id = run_id
-        run.holder = holder
-        return
-    if row.principal != run.principal.id:
-        await ports.store.apply(DropLease(tenant, f"run:{run_id}", holder))
-        raise RunNotFound(f"There is no run {run_id!r}.")
-    _restore(run, RunState.from_json(row.state))
-    run.holder = holder
+    run.lease = lease = Lease(ports, run.state.tenant, f"run:{run_id}", run.id)
+    try:
+        taken, row = await to_the_end(ports, lease.take(), LoadRun(lease.tenant, run_id))
+        if row is not None and row.principal != run.principal.id:
+            raise RunNotFound(f"There is no run {run_id!r}.")
+        if not taken:
+            raise RunBusy(f"Run {run_id!r} {BUSY}")
+        if row is None:
+            run.state.run_id = run_id
+        else:
+            _restore(run, RunState.from_json(row.state))
+    except BaseException:
+        # Also when it was cancelled: the lease may have been taken all the same.
+        await to_the_end(ports, lease.drop())
+        raise
 
 
 def _restore(run: Run[Any], state: RunState) -> None:
@@ -111,28 +116,16 @@ def _say_end(run: Run[Any]) -> None:
 async def _give_back(ports: Ports, run: Run[Any]) -> None:
     if not (run.named or ports.store.durable):
         return
-    ops: list[Op[Any]] = [*saved(ports, run)]
-    if run.named:
-        ops.append(DropLease(run.state.tenant, f"run:{run.id}", run.holder))
-    task = ports.own(ports.store.apply(*ops))
+    ops: list[Op[Any]] = [*saved(run)]
+    if run.lease is not None:
+        ops.append(run.lease.drop())
     try:
-        await task
+        await to_the_end(ports, *ops)
     except Exception:
         log.exception("The store could not save run %s.", run.id)
 
 
-def saved(ports: Ports, run: Run[Any]) -> list[Op[Any]]:
-    """What makes a run's progress durable: its finished calls and its state."""
+def saved(run: Run[Any]) -> list[Op[Any]]:
+    """What makes a run's progress durable: its finished calls, its state, and its session's messages."""
     rows, run.unsaved = run.unsaved, []
-    state = replace(run.state, seconds=run.elapsed)
-    row = RunRow(
-        state.tenant,
-        state.run_id,
-        state.session,
-        state.principal_id,
-        state.to_json(),
-        state.stop_reason,
-        state.started,
-        ports.clock.wall(),
-    )
-    return [*(Settle(row) for row in rows), SaveRun(row)]
+    return [*(Settle(row) for row in rows), SaveRun(run.row()), *(keep() for keep in run.keepers)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Generator
@@ -146,6 +147,15 @@ class ThreadPool:
         self._waiting: deque[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = deque()
         self._idle: list[SimpleQueue[tuple[contextvars.Context, _Work] | None]] = []
         self._abandoned = 0
+        self._pid = os.getpid()
+
+    def _after_fork(self) -> None:
+        """A child process has none of its parent's threads."""
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._lock = threading.Lock()
+            self._free, self._abandoned = self.size, 0
+            self._waiting, self._idle = deque(), []
 
     @property
     def stats(self) -> dict[str, int]:
@@ -154,6 +164,7 @@ class ThreadPool:
             return {"busy": self.size - self._free, "free": self._free, "abandoned": self._abandoned}
 
     async def reserve(self) -> None:
+        self._after_fork()
         loop = asyncio.get_running_loop()
         with self._lock:
             if self._free > 0 and not self._waiting:

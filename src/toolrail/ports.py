@@ -119,7 +119,7 @@ class Ports:
     ) -> ToolResult:
         """The result for a call that did not succeed, worded by the table."""
         known = {"tool": job.call.name, "text": text, **(values or {})}
-        said = text_for(code, self.wording, known)
+        said = text if code is Code.TIMEOUT and text is not None else text_for(code, self.wording, known)
         return ToolResult(
             job.call.id,
             job.call.name,

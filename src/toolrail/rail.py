@@ -16,7 +16,7 @@ from toolrail.effects import Effect
 from toolrail.events import Sink
 from toolrail.interrupts import from_signal
 from toolrail.limits import RailLimits, RunLimits
-from toolrail.messages import Message, ToolCall, ToolResult
+from toolrail.messages import ToolCall, ToolResult
 from toolrail.opening import held, make_run
 from toolrail.pool import Pool, ThreadPool
 from toolrail.ports import Gate, Grounder, Ports, Redactor, Work, Wrap, log
@@ -216,7 +216,7 @@ class Rail(Generic[D_contra]):
     @overload
     def run(
         self: Rail[object],
-        messages: list[Message],
+        messages: list[Any],
         *,
         principal: Principal = ANONYMOUS,
         deps: None = None,
@@ -227,7 +227,7 @@ class Rail(Generic[D_contra]):
     @overload
     def run(
         self,
-        messages: list[Message],
+        messages: list[Any],
         *,
         deps: D_contra,
         principal: Principal = ANONYMOUS,
@@ -238,7 +238,7 @@ class Rail(Generic[D_contra]):
     @asynccontextmanager
     async def run(
         self,
-        messages: list[Message],
+        messages: list[Any],
         *,
         principal: Principal = ANONYMOUS,
         deps: Any = None,
@@ -284,6 +284,7 @@ class Rail(Generic[D_contra]):
         await drain(self.ports, timeout)
 
     async def __aenter__(self) -> Self:
+        self.ports.work.closing = False
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -236,6 +236,25 @@ renamed({"find": "find_order"}, [find])
 """,
     ),
     Rule(
+        "TR112",
+        "Every option of a tool must exist.",
+        "A misspelt `requires` would leave the tool open to everybody, and nobody would notice.",
+        """
+from toolrail import tool
+
+@tool(requries="orders:read")
+def find(order: str) -> str:
+    return order
+""",
+        """
+from toolrail import tool
+
+@tool(requires="orders:read")
+def find(order: str) -> str:
+    return order
+""",
+    ),
+    Rule(
         "TR201",
         "Each argument has an annotation that can be resolved.",
         "The schema that the model reads, and the check of what it sends, are made from the annotations.",

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from toolrail.decisions import Principal
@@ -14,7 +14,7 @@ from toolrail.definition import Tool
 from toolrail.events import CallRef, Event, Head
 from toolrail.limits import RunLimits
 from toolrail.messages import Message, ToolCall, ToolResult, Usage
-from toolrail.store import CallRow
+from toolrail.store import CallRow, Op, RunRow
 
 if TYPE_CHECKING:
     from toolrail.ports import Ports
@@ -113,7 +113,8 @@ class Run(Generic[D_co]):
         "cancelled",
         "heard",
         "hidden",
-        "holder",
+        "keepers",
+        "lease",
         "limits",
         "messages",
         "named",
@@ -125,6 +126,7 @@ class Run(Generic[D_co]):
         "principal",
         "spine",
         "state",
+        "stored",
         "tool_choice",
         "unsaved",
     )
@@ -164,8 +166,12 @@ class Run(Generic[D_co]):
         """Whoever streams this run: hears of tool starts, progress and results, with their content."""
         self.named = False
         """It has an id of the caller's, so its state is kept and a turn answered twice is recognised."""
-        self.holder = state.run_id
-        """Who has the lease of a run that is restored by its id."""
+        self.lease: Any = None
+        """Of a run that is restored by its id."""
+        self.keepers: list[Callable[[], Op[Any]]] = []
+        """What else is written with each turn, such as a session's messages."""
+        self.stored = False
+        """The store has a row of this run."""
         self.attachments: dict[str, Any] = {}
         """What an edge keeps for this run, such as its compiled tools."""
         self.unsaved: list[CallRow] = []
@@ -212,6 +218,8 @@ class Run(Generic[D_co]):
     def limit_reached(self) -> str | None:
         """The limit that forbids another model request, as a stop reason."""
         limits, state = self.limits, self.state
+        if self.ports.work.closing:
+            return "shutting_down"
         if limits.turns is not None and state.turn >= limits.turns:
             return "limit:turns"
         if limits.tokens is not None and state.usage.total_tokens >= limits.tokens:
@@ -264,6 +272,21 @@ class Run(Generic[D_co]):
                 granted.set_result(None)
                 return
         self._busy -= 1
+
+    def row(self) -> RunRow:
+        """This run as a row of the store."""
+        self.stored = True
+        state = replace(self.state, seconds=self.elapsed)
+        return RunRow(
+            state.tenant,
+            state.run_id,
+            state.session,
+            state.principal_id,
+            state.to_json(),
+            state.stop_reason,
+            state.started,
+            self.ports.clock.wall(),
+        )
 
     def head(self) -> Head:
         """The next event's head."""

@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, cast
 
 from toolrail.decisions import Principal
 from toolrail.errors import RunBusy, RunError, RunNotFound
+from toolrail.leases import BUSY, Lease, to_the_end
 from toolrail.messages import Message
-from toolrail.opening import LEASE_SECONDS
-from toolrail.ports import Ports, log
-from toolrail.stages.claim import STORE_SECONDS
-from toolrail.store import DropLease, LoadSession, Op, SaveSession, SessionRow, TakeLease
+from toolrail.ports import Ports
+from toolrail.store import LoadSession, SaveSession, SessionRow
 
+PREFIX = "session:"
 BYTES_PER_TOKEN = 3
 """A cautious guess for any language and tokenizer."""
 
 
-@dataclass(slots=True)
 class Conversed:
     """A session's messages while one run holds it."""
 
-    messages: list[Message]
-    created: float
+    def __init__(self, lease: Lease, row: SessionRow | None, *, principal: Principal, provider: str) -> None:
+        self._lease = lease
+        self._principal = principal
+        self._provider = provider
+        self._created = row.created if row else lease.ports.clock.wall()
+        self.messages: list[Message] = json.loads(row.messages) if row else []
+
+    def save(self) -> SaveSession:
+        """Keeps the messages as they are now."""
+        lease, who = self._lease, self._principal.id
+        text = json.dumps(self.messages)  # in ASCII: a lone surrogate stays readable and breaks no store
+        name, wall = lease.name.removeprefix(PREFIX), lease.ports.clock.wall()
+        return SaveSession(SessionRow(lease.tenant, name, who, self._provider, text, self._created, wall))
 
 
 @asynccontextmanager
@@ -38,67 +46,28 @@ async def held_session(ports: Ports, name: str, *, principal: Principal, provide
         RunNotFound: it belongs to another principal.
         RunError: it was held with another provider, whose messages this one does not speak.
     """
-    lease = _Lease(ports, principal.tenant, f"session:{name}", ports.clock.new_id("hold"))
+    lease = Lease(ports, principal.tenant, PREFIX + name, ports.clock.new_id("hold"))
     try:
-        taken, row = await _to_the_end(ports, lease.take(), LoadSession(principal.tenant, name))
+        taken, row = await to_the_end(ports, lease.take(), LoadSession(principal.tenant, name))
         _check(row, name, taken=taken, principal=principal, provider=provider)
-        conversed = Conversed(json.loads(row.messages) if row else [], row.created if row else ports.clock.wall())
+        conversed = Conversed(lease, row, principal=principal, provider=provider)
     except BaseException:
         # Also when it was cancelled: the lease may have been taken all the same.
-        await _to_the_end(ports, lease.drop())
+        await to_the_end(ports, lease.drop())
         raise
-    renewal = asyncio.get_running_loop().create_task(lease.renew())
+    renewal = lease.kept()
     try:
         yield conversed
     finally:
         renewal.cancel()
-        tenant, created = principal.tenant, conversed.created
-        text = json.dumps(conversed.messages)  # in ASCII: a lone surrogate stays readable and breaks no store
-        row = SessionRow(tenant, name, principal.id, provider, text, created, ports.clock.wall())
-        await _to_the_end(ports, SaveSession(row), lease.drop())
-
-
-@dataclass(frozen=True, slots=True)
-class _Lease:
-    """The right to work on one session."""
-
-    ports: Ports
-    tenant: str
-    name: str
-    holder: str
-
-    def take(self) -> TakeLease:
-        now = self.ports.clock.wall()
-        return TakeLease(self.tenant, self.name, self.holder, now, now + LEASE_SECONDS)
-
-    def drop(self) -> DropLease:
-        return DropLease(self.tenant, self.name, self.holder)
-
-    async def renew(self) -> None:
-        """Until it is cancelled: a run may take longer than a lease."""
-        while True:
-            await asyncio.sleep(LEASE_SECONDS / 3)
-            try:
-                await self.ports.store.apply(self.take())
-            except Exception:
-                log.warning("The lease of %s could not be renewed.", self.name, exc_info=True)
-
-
-async def _to_the_end(ports: Ports, *ops: Op[Any]) -> list[Any]:
-    """One transaction that a cancellation does not stop: it is waited for, and the cancellation goes on after it."""
-    work = ports.own(ports.store.apply(*ops))
-    try:
-        return await asyncio.shield(work)
-    except asyncio.CancelledError:
-        await asyncio.wait([work], timeout=STORE_SECONDS)
-        raise
+        await to_the_end(ports, conversed.save(), lease.drop())
 
 
 def _check(row: SessionRow | None, name: str, *, taken: bool, principal: Principal, provider: str) -> None:
     if row is not None and row.principal != principal.id:
         raise RunNotFound(f"There is no session {name!r}.")
     if not taken:
-        raise RunBusy(f"Session {name!r} is held by another run. Try again when it is done.")
+        raise RunBusy(f"Session {name!r} {BUSY}")
     if row is not None and row.provider != provider:
         raise RunError(
             f"Session {name!r} was held with {row.provider}; this model speaks {provider}. Begin a new session."

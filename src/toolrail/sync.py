@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Generator, Sequence
-from contextlib import contextmanager
-from typing import Any, Generic, TypeVar
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Generic, TypeVar, overload
 
 from toolrail.background import BACKGROUND
 from toolrail.decisions import ANONYMOUS, Principal
 from toolrail.limits import RunLimits
-from toolrail.messages import Message, ToolCall, ToolResult
+from toolrail.messages import ToolCall, ToolResult
 from toolrail.rail import Rail
 from toolrail.run import Run
 
-D = TypeVar("D")
+D_contra = TypeVar("D_contra", contravariant=True)
 T = TypeVar("T")
 
 
-class SyncRail(Generic[D]):
+class SyncRail(Generic[D_contra]):
     """A rail that blocks. Its tools, async ones too, run on toolrail's background loop.
 
     Example:
@@ -29,7 +29,7 @@ class SyncRail(Generic[D]):
                 rail.wait(answer(run, response))
     """
 
-    def __init__(self, rail: Rail[D]) -> None:
+    def __init__(self, rail: Rail[D_contra]) -> None:
         self.rail = rail
 
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
@@ -40,13 +40,33 @@ class SyncRail(Generic[D]):
         """`Rail.batch`, blocking."""
         return self.wait(self.rail.batch(calls, run))
 
+    @overload
+    def run(
+        self: SyncRail[object],
+        messages: list[Any],
+        *,
+        deps: None = None,
+        principal: Principal = ANONYMOUS,
+        limits: RunLimits | None = None,
+        run_id: str | None = None,
+    ) -> AbstractContextManager[Run[None]]: ...
+    @overload
+    def run(
+        self,
+        messages: list[Any],
+        *,
+        deps: D_contra,
+        principal: Principal = ANONYMOUS,
+        limits: RunLimits | None = None,
+        run_id: str | None = None,
+    ) -> AbstractContextManager[Run[D_contra]]: ...
     @contextmanager
     def run(
         self,
-        messages: list[Message],
+        messages: list[Any],
         *,
+        deps: Any = None,
         principal: Principal = ANONYMOUS,
-        deps: D | None = None,
         limits: RunLimits | None = None,
         run_id: str | None = None,
     ) -> Generator[Run[Any]]:

@@ -65,13 +65,22 @@ async def take_turn(run: Run[Any], response: ModelResponse, render: Render) -> B
         run.stop(reason_of(response))
         return Batch([], None)
     batch = await _settle(run, response, position, last=last)
-    run.messages.extend([*response.messages, *render(batch.results)])
+    run.messages.extend([*response.messages, *_rendered(render, batch.results)])
     _count_refused(run, batch.results)
     try:
-        await _save(run)
+        await save(run)
     except asyncio.CancelledError as cancelled:
         return replace(batch, interrupt=batch.interrupt or cancelled)
     return batch
+
+
+def _rendered(render: Render, results: Sequence[ToolResult]) -> list[Message]:
+    """Effects have taken place: media that a codec cannot carry must not lose the turn."""
+    try:
+        return render(results)
+    except Exception:
+        log.exception("Results could not be rendered with their media; their text is sent alone.")
+        return render([replace(result, media=()) for result in results])
 
 
 def closing(run: Run[Any]) -> bool:
@@ -136,11 +145,11 @@ def _digest(messages: Sequence[Message]) -> str:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
-async def _save(run: Run[Any]) -> None:
+async def save(run: Run[Any]) -> None:
     """Progress becomes durable with each turn. Losing that write loses no effect: those were settled one by one."""
-    if not (run.named or run.ports.store.durable):
+    if not (run.named or run.keepers or run.ports.store.durable):
         return
     try:
-        await asyncio.shield(run.ports.own(run.ports.store.apply(*saved(run.ports, run))))
+        await asyncio.shield(run.ports.own(run.ports.store.apply(*saved(run))))
     except Exception:
         log.exception("The store could not save run %s.", run.id)

@@ -39,6 +39,10 @@ WORDING: dict[Code, str] = {
     Code.INTERNAL_ERROR: "{tool} failed for an internal reason (reference {reference}).",
 }
 
+UNDER_WAY = (
+    "Another call of {tool} for the same {by} is still under way, so this one was not made. Whether that one takes "
+    "effect is not known yet; tell the user, and do not try again now."
+)
 DENIED = "The user may not do this."
 FAILED_FOR_NOW = "{tool} failed for now, after {attempts} attempts."
 

@@ -28,9 +28,10 @@ from tests.promises import promise
 from toolrail import Agent, Principal, Rail, RunBusy, RunNotFound
 from toolrail.errors import RunError
 from toolrail.history.check import check
+from toolrail.leases import LEASE_SECONDS
 from toolrail.messages import Message
 from toolrail.model import Model, ModelFailure
-from toolrail.session import LEASE_SECONDS, begins, trimmed
+from toolrail.session import begins, trimmed
 from toolrail.store import LoadSession, Op, SaveSession, TakeLease, ask
 from toolrail.stores.memory import MemoryStore
 from toolrail.testing import Calls, FixedClock, ScriptedModel, assert_history_valid, run_virtual

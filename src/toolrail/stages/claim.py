@@ -14,7 +14,7 @@ from toolrail.ports import log
 from toolrail.run import Job
 from toolrail.stages.admit import Permit
 from toolrail.stages.recall import STORE_SECONDS, met, row_for
-from toolrail.store import CallRow, Claim, Claimed, Held, Settle, ask
+from toolrail.store import CallRow, Claim, Claimed, Held, SaveRun, Settle, ask
 
 LEASE_MARGIN = 10.0
 """Seconds past the deadline after which a `started` row of a dead holder counts as unknown."""
@@ -43,7 +43,7 @@ async def claim(job: Job, tool: Tool[Any], permit: Permit) -> ToolResult | None:
 
 
 async def _write(job: Job, row: CallRow) -> Claimed | Held:
-    task = job.ports.own(ask(job.ports.store, Claim(row)))
+    task = job.ports.own(_claimed(job, row))
     try:
         async with asyncio.timeout(STORE_SECONDS):
             answer = await asyncio.shield(task)
@@ -54,6 +54,13 @@ async def _write(job: Job, row: CallRow) -> Claimed | Held:
     if not isinstance(answer, Held):
         job.claimed = row
     return answer
+
+
+async def _claimed(job: Job, row: CallRow) -> Claimed | Held:
+    """The first claim of a run brings its row along: whatever happens next, the run can be found."""
+    if job.run.stored:
+        return await ask(job.ports.store, Claim(row))
+    return (await job.ports.store.apply(Claim(row), SaveRun(job.run.row())))[0]
 
 
 def _lease(job: Job, tool: Tool[Any]) -> float:

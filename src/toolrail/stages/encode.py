@@ -61,6 +61,8 @@ def _failed(job: Job, tool: Tool[Any], failure: Failure) -> ToolResult:
     if failure.kind == "unexpected" and failure.error is not None:
         job.reference = job.ports.clock.new_id("err")[-12:]
         log.error("Unexpected error in %s (reference %s)", tool.name, job.reference, exc_info=failure.error)
+    elif failure.error is not None and (failure.kind == "transient" or failure.error.__cause__ is not None):
+        log.warning("%s failed (%s)", tool.name, failure.kind, exc_info=failure.error)
     if failure.kind == "statement" and isinstance(failure.error, ToolError):
         return _stated(job, failure.error, may_pass=failure.may_pass)
     code = meaning.code

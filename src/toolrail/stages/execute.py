@@ -28,7 +28,7 @@ from toolrail.transient import Transient, cause_of, transient
 class Attempts:
     """What all attempts of one call share."""
 
-    __slots__ = ("arguments", "begun", "control", "deadline", "job", "loop", "permit", "tool")
+    __slots__ = ("arguments", "begun", "bound", "control", "deadline", "job", "loop", "permit", "tool")
 
     def __init__(
         self, job: Job, tool: Tool[Any], arguments: Accepted, permit: Permit, loop: asyncio.AbstractEventLoop
@@ -39,6 +39,8 @@ class Attempts:
         self.permit = permit
         self.loop = loop
         self.deadline = loop.time() + tool.limits.timeout
+        self.bound = True
+        """The handler could be called."""
         self.begun = False
         """Some attempt has marked the start of its effect."""
         self.control: AttemptControl | None = None
@@ -118,7 +120,8 @@ async def _attempt(shared: Attempts, now: float) -> Returned | Raised | TimedOut
         seconds = min(seconds, limits.attempt_timeout)
     try:
         coro = _handler(shared) if job.ports.wrap is None else _wrapped(shared, job.ports.wrap)
-    except Exception as error:  # such as a handler that does not take what its raw schema allows
+    except Exception as error:  # such as a handler that does not take what its raw schema allows: it never ran
+        shared.bound = False
         return Raised(error)
     grace, active = job.ports.limits.grace, job.ports.work.driven
     ended = await drive(coro, seconds=seconds, grace=grace, active=active)
@@ -222,7 +225,7 @@ def _says_nothing(error: ToolError) -> bool:
 
 
 def _may_have_begun(shared: Attempts) -> bool:
-    return shared.begun or not shared.tool.effect.marked
+    return shared.bound and (shared.begun or not shared.tool.effect.marked)
 
 
 def _wait(shared: Attempts, failure: Failure) -> float | None:

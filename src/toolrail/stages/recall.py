@@ -13,11 +13,13 @@ from typing import Any
 
 from toolrail.arguments.values import Accepted
 from toolrail.codes import CODES, Code
+from toolrail.decisions import ANONYMOUS
 from toolrail.definition import Tool
 from toolrail.messages import ToolCall, ToolResult
 from toolrail.ports import log
 from toolrail.run import Job
 from toolrail.store import CallRow, FindEffect, ask
+from toolrail.wording import UNDER_WAY
 
 STORE_SECONDS = 5.0
 """A store that does not answer within this is unavailable."""
@@ -44,9 +46,11 @@ async def met(job: Job, tool: Tool[Any], row: CallRow) -> ToolResult | None:
     """What an earlier call with the same key means for this one. Waits, within the deadline, while that one runs."""
     look, deadline = FIRST_LOOK, job.started + tool.limits.timeout
     while row.state == "started" and not _lapsed(job, row):
-        if job.ports.now() + look >= deadline:
-            return job.ports.refuse(job, Code.TIMEOUT, values={"seconds": tool.limits.timeout})
-        await asyncio.sleep(look)
+        left = deadline - job.ports.now()
+        if left <= 0:
+            text = UNDER_WAY.format(tool=tool.name, by=", ".join(tool.effect.by))
+            return job.ports.refuse(job, Code.TIMEOUT, text=text, values={"seconds": tool.limits.timeout})
+        await asyncio.sleep(min(look, left))
         look = min(LAST_LOOK, look * 2)
         found = await _find(job, row.effect_key or "")
         if found is None:
@@ -85,7 +89,7 @@ def replayed_as(call: ToolCall, row: CallRow) -> ToolResult:
 def effect_key(job: Job, tool: Tool[Any], effective: Mapping[str, Any]) -> str:
     """Digest of scope, tool and the fields that make an effect the same. Keys never cross a tenant."""
     run, effect = job.run, tool.effect
-    scope = effect.scope or ("principal" if job.ports.store.durable else "run")
+    scope = effect.scope or ("principal" if job.ports.store.durable and run.principal is not ANONYMOUS else "run")
     owner = {
         "run": run.id,
         "session": run.state.session or run.id,
