@@ -78,7 +78,8 @@ class RunRepaired:
 class ModelStarted:
     head: Head
     model: str
-    bytes: int
+    messages: int
+    """How many the request carries."""
 
 
 @dataclass(frozen=True, slots=True)
