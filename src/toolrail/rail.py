@@ -40,6 +40,7 @@ from toolrail.store import Store
 from toolrail.stores import open_store
 from toolrail.toolset import Toolset, from_definitions
 
+_NO_NULLS: frozenset[str] = frozenset()
 D = TypeVar("D")
 D_contra = TypeVar("D_contra", contravariant=True)
 
@@ -170,7 +171,7 @@ class Rail(Generic[D_contra]):
             permit.release(result)
 
     def _validate(self, job: Job, tool: Tool[Any]) -> Any:
-        nulls = job.run.null_means_default.get(tool.name, frozenset())
+        nulls = job.run.null_means_default.get(tool.name, _NO_NULLS)
         read = validate(tool.reader, job.call.arguments, tool=job.call.name, null_means_default=nulls)
         if isinstance(read, Invalid):
             return self.ports.refuse(job, Code.INVALID_ARGUMENTS, text=read.message)

@@ -250,11 +250,14 @@ class Run(Generic[D_co]):
         if self.state.stop_reason is None:
             self.state.stop_reason = reason
 
+    def enter_now(self) -> bool:
+        """Takes one of the run's parallel places if one is free."""
+        free = self._busy < self.limits.parallel and not self._waiting
+        self._busy += free
+        return free
+
     async def enter(self) -> None:
         """Waits for one of the run's parallel places."""
-        if self._busy < self.limits.parallel and not self._waiting:
-            self._busy += 1
-            return
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(granted)
         try:

@@ -29,7 +29,8 @@ class Permit:
     async def enter(self) -> ToolResult | None:
         """Takes every place in turn; waits where that is the rule, refuses where it is not."""
         job, tool, work = self._job, self._tool, self._job.ports.work
-        await job.run.enter()
+        if not job.run.enter_now():
+            await job.run.enter()
         self._in_run = True
         for gate in job.ports.gates:
             refused = await gate.enter(job, tool)

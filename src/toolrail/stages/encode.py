@@ -27,7 +27,7 @@ def encode(job: Job, tool: Tool[Any], outcome: Success | Failure) -> ToolResult:
         if from_signal(error):
             raise
         log.exception("A result of %s could not be encoded.", tool.name)
-        return _result(job, tool, note_of(outcome.value), flags=("unencodable",))
+        return _result(job, tool, note_of(outcome.value), ("unencodable",))
 
 
 def _succeeded(job: Job, tool: Tool[Any], value: Any) -> ToolResult:
@@ -36,20 +36,22 @@ def _succeeded(job: Job, tool: Tool[Any], value: Any) -> ToolResult:
     if tool.result.output is not None and not _matches(tool.result.output, value):
         flags = (*flags, "output_mismatch")
     text = encoded.text if job.ports.redact is None else job.ports.redact(encoded.text)
-    text, cut = preview(text, tool.result.max_bytes or job.ports.limits.result_bytes)
-    return _result(job, tool, text, media=encoded.media, flags=(*flags, *cut) if cut else flags)
+    cap = tool.result.max_bytes or job.ports.limits.result_bytes
+    if len(text) * 4 > cap:  # no character has more than four bytes
+        text, cut = preview(text, cap)
+        flags = (*flags, *cut)
+    return _result(job, tool, text, flags, encoded.media)
 
 
-def _result(
-    job: Job, tool: Tool[Any], text: str, *, flags: tuple[str, ...], media: tuple[Media, ...] = ()
-) -> ToolResult:
+def _result(job: Job, tool: Tool[Any], text: str, flags: tuple[str, ...], media: tuple[Media, ...] = ()) -> ToolResult:
     return ToolResult(
         job.call.id,
         job.call.name,
         "ok",
         text,
-        trust=tool.result.trust,
-        flags=job.flags + flags if flags else job.flags,
+        None,
+        tool.result.trust,
+        job.flags + flags if flags else job.flags,
         started=True,
         media=media,
     )
