@@ -74,7 +74,7 @@ async def held(ports: Ports, run: Run[Any], run_id: str | None) -> AsyncGenerato
         if renewal is not None:
             renewal.cancel()
         _say_end(run)
-        await _give_back(ports, run)
+        await keep_run(ports, run)
 
 
 async def _take(ports: Ports, run: Run[Any], run_id: str) -> None:
@@ -113,7 +113,8 @@ def _say_end(run: Run[Any]) -> None:
     run.emit(lambda head: RunEnded(head, reason, state.turn, state.calls, state.usage, run.elapsed))
 
 
-async def _give_back(ports: Ports, run: Run[Any]) -> None:
+async def keep_run(ports: Ports, run: Run[Any]) -> None:
+    """Writes what a run has done, and gives its lease back."""
     if not (run.named or ports.store.durable):
         return
     ops: list[Op[Any]] = [*saved(run)]

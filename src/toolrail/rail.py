@@ -17,7 +17,7 @@ from toolrail.events import Sink
 from toolrail.interrupts import from_signal
 from toolrail.limits import RailLimits, RunLimits
 from toolrail.messages import ToolCall, ToolResult
-from toolrail.opening import held, make_run
+from toolrail.opening import held, keep_run, make_run
 from toolrail.pool import Pool, ThreadPool
 from toolrail.ports import Gate, Grounder, Ports, Redactor, Work, Wrap, log
 from toolrail.records.logging import LogSink
@@ -204,9 +204,12 @@ class Rail(Generic[D_contra]):
 
         Example: `results = await rail.batch([ToolCall("1", "add", '{"a": 1, "b": 2}')])`
         """
+        alone = run is None
         run = run or self._anonymous()
         run.state.batches += 1
         batch = await settle_all(self.ports, run, calls, position=f"b{run.state.batches}", truncated=truncated)
+        if alone:
+            await keep_run(self.ports, run)
         if batch.interrupt is not None:
             raise batch.interrupt
         return batch.results

@@ -153,6 +153,22 @@ def test_a_run_can_be_found_from_its_first_claim_on(tmp_path: Path) -> None:
     assert seen == [1]
 
 
+def test_a_durable_store_has_the_reads_of_a_batch_without_a_run_too(tmp_path: Path) -> None:
+    @tool(effect="read")
+    async def look() -> str:
+        """Looks."""
+        return "seen"
+
+    async def main() -> list[str]:
+        store = SQLiteStore(tmp_path / "rail.db")
+        async with Rail([look], store=store) as rail:
+            await rail.batch([ToolCall("1", "look", "{}")])
+            (run,) = await ask(store, ListRuns())
+            return [row.tool for row in await ask(store, CallsOf(run.tenant, run.run))]
+
+    assert asyncio.run(main()) == ["look"]
+
+
 @promise("loop:session")
 def test_a_session_keeps_each_turn_as_soon_as_it_is_settled(tmp_path: Path) -> None:
     kept: list[str] = []
