@@ -78,6 +78,9 @@ MESSAGES = {
         'Mend: Write "PROVIDER:MODEL" with one of openai, openai-responses, anthropic, ollama, vllm, llama.cpp; '
         "for other servers give a Compatible(model, base_url=...)."
     ),
+    "TR407": (
+        'TR407 model=AsyncOpenAI: it is an SDK\'s client, not a model. Mend: Write OpenAIChat("gpt-4o", client=...).'
+    ),
 }
 """What a programmer reads, word for word."""
 

@@ -13,7 +13,7 @@ from rich.text import Text
 from examples.shop.data import CUSTOMERS, ORDERS, PRODUCTS_PER_CATEGORY
 from examples.shop.demo_hostile import show_hostile
 from examples.shop.demo_model import PRICES, Chosen, chosen_model
-from examples.shop.demo_parallel import show_parallel
+from examples.shop.demo_parallel import both_sets, show_parallel
 from examples.shop.demo_patterns import Ran, show_patterns
 from examples.shop.demo_rail import INSTRUCTIONS, LOGGED_IN, RECORD, STORE, forget_record, shop_rail
 from examples.shop.demo_screen import Screen
@@ -35,15 +35,19 @@ async def show(screen: Screen, chosen: Chosen) -> int:
     """All parts; the exit code is 1 when the model could not be asked."""
     began = time.perf_counter()
     forget_record()
-    recorder, quotes = Recorder(), QuoteService(cycle=_QUOTES, slow_seconds=0.2, retry_after=0)
+    recorder, quotes = Recorder(), QuoteService(cycle=_QUOTES, slow_seconds=0.1, retry_after=0)
     store = open_store(STORE)
     rail = shop_rail(sinks=[recorder, screen], store=store)
     try:
-        async with open_shop(fresh=True, quotes=quotes) as shop, rail:
+        async with (
+            rail,
+            both_sets(store=store, sinks=[recorder]) as sets,
+            open_shop(fresh=True, quotes=quotes) as shop,
+        ):
             _introduce(screen, chosen, seconds=time.perf_counter() - began)
             agent = Agent(chosen.model, rail, instructions=INSTRUCTIONS, prices=PRICES)
             ran = await show_patterns(screen, agent, shop, recorder)
-            await show_parallel(screen, store=store, sinks=[recorder])
+            await show_parallel(screen, sets)
             await show_hostile(screen, rail, shop)
             show_table(screen, recorder, PRICES)
     finally:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from rich.console import Group
@@ -61,33 +62,51 @@ class Lane:
         self.seconds = loop.time() - began
 
 
-async def show_parallel(screen: Screen, *, store: Store, sinks: Sequence[Sink]) -> None:
-    """Runs both sets, at once to save time, and draws them while they run."""
-    screen.title(2, "Three calls of 500 ms in one response, measured")
-    screen.line()
+@dataclass(frozen=True, slots=True)
+class Sets:
+    """Both sets of calls, on their way since `began` on the event loop's clock."""
+
+    lanes: Sequence[Lane]
+    tasks: Sequence[asyncio.Task[None]]
+    began: float
+
+
+@asynccontextmanager
+async def both_sets(*, store: Store, sinks: Sequence[Sink]) -> AsyncGenerator[Sets]:
+    """Runs both sets at once, and while the parts before are shown: all that they do is wait."""
     rail = Rail([ask_supplier, ask_supplier_in_turn], store=store, sinks=sinks)
     lanes = (
         Lane("at the same time", ask_supplier.name, "green"),
         Lane("one after another", ask_supplier_in_turn.name, "yellow"),
     )
-    async with asyncio.TaskGroup() as group:
-        running = [group.create_task(lane.run(rail)) for lane in lanes]
-        group.create_task(_draw(screen, lanes, running))
-    if not screen.console.is_terminal:
-        screen.block(_chart(screen, lanes, 0.0))
-
-
-async def _draw(screen: Screen, lanes: Sequence[Lane], running: Sequence[asyncio.Task[None]]) -> None:
-    """Redraws until all have ended; on what is no terminal nothing is drawn before the end."""
-    if not screen.console.is_terminal:
-        return
     loop = asyncio.get_running_loop()
-    began = loop.time()
+    tasks = [loop.create_task(lane.run(rail)) for lane in lanes]
+    try:
+        yield Sets(lanes, tasks, loop.time())
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def show_parallel(screen: Screen, sets: Sets) -> None:
+    """Draws both sets until they have ended; on what is no terminal nothing is drawn before the end."""
+    screen.title(2, "Three calls of 500 ms in one response, measured")
+    screen.line()
+    if screen.console.is_terminal:
+        await _draw(screen, sets)
+    await asyncio.gather(*sets.tasks)
+    if not screen.console.is_terminal:
+        screen.block(_chart(screen, sets.lanes, 0.0))
+
+
+async def _draw(screen: Screen, sets: Sets) -> None:
+    loop = asyncio.get_running_loop()
     with Live(console=screen.console, auto_refresh=False) as live:
-        while not all(task.done() for task in running):
-            live.update(_chart(screen, lanes, loop.time() - began), refresh=True)
+        while not all(task.done() for task in sets.tasks):
+            live.update(_chart(screen, sets.lanes, loop.time() - sets.began), refresh=True)
             await asyncio.sleep(_FRAME)
-        live.update(_chart(screen, lanes, loop.time() - began), refresh=True)
+        live.update(_chart(screen, sets.lanes, loop.time() - sets.began), refresh=True)
 
 
 def _chart(screen: Screen, lanes: Sequence[Lane], now: float) -> Group:

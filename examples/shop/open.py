@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -41,8 +42,10 @@ async def open_shop(
 
 
 def _client() -> httpx2.AsyncClient:
-    # The service is on this machine: a proxy from the environment would only be in the way.
-    return httpx2.AsyncClient(timeout=_QUOTE_SECONDS, trust_env=False)
+    # The service is on this machine and speaks plain HTTP: a proxy from the environment would only be in the way, and
+    # certificates take a tenth of a second to load. This context trusts none.
+    trusts_none = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return httpx2.AsyncClient(timeout=_QUOTE_SECONDS, trust_env=False, verify=trusts_none)
 
 
 @asynccontextmanager

@@ -39,7 +39,7 @@ class QuoteService:
         self, *, cycle: Sequence[Behaviour] = DEFAULT_CYCLE, slow_seconds: float = 0.3, retry_after: int = 1
     ) -> None:
         self._server = _Server(tuple(cycle), slow_seconds, retry_after)
-        Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
     @property
     def url(self) -> str:

@@ -38,7 +38,7 @@ class RunLimits:
     calls: int | None = None
     calls_per_tool: int | None = None
     tokens: int | None = None
-    """Input and output together; exact to one response."""
+    """Input and output together; exact to one response. Counts only the usage that responses carry."""
     seconds: float | None = None
     """Wall time of the run."""
     parallel: int = 32

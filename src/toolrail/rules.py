@@ -560,6 +560,26 @@ from toolrail import Agent, Rail
 Agent("openai:gpt-4o", Rail([]))
 """,
     ),
+    Rule(
+        "TR407",
+        "An agent takes a model, not an SDK's client.",
+        "A client speaks to many models in several forms; which of them is meant, only you can say.",
+        """
+from openai import AsyncOpenAI
+
+from toolrail import Agent, Rail
+
+Agent(AsyncOpenAI(), Rail([]))
+""",
+        """
+from openai import AsyncOpenAI
+
+from toolrail import Agent, Rail
+from toolrail.providers.openai_chat import OpenAIChat
+
+Agent(OpenAIChat("gpt-4o", client=AsyncOpenAI()), Rail([]))
+""",
+    ),
 )
 
 RULES: Mapping[str, Rule] = {rule.id: rule for rule in _RULES}

@@ -24,8 +24,8 @@ WORDING: dict[Code, str] = {
     Code.MAX_RETRIES: "{text}",
     Code.TIMEOUT: "{tool} did not answer within {seconds:g} s.",
     Code.OUTCOME_UNKNOWN: (
-        "It is not known whether {tool} took effect. Do not call it again; tell the user that the outcome is unknown "
-        "and is being checked."
+        "It is not known whether {tool} took effect. Do not call it again; tell the user that the outcome is not known "
+        "and has to be checked."
     ),
     Code.STORE_UNAVAILABLE: "{tool} was not started: the system cannot record calls at the moment. Try later.",
     Code.EFFECT_CONFLICT: "{tool} was already called for the same {by} with other arguments. It was not called again.",

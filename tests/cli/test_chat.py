@@ -128,6 +128,9 @@ def test_nobody_at_the_terminal_is_a_no_that_is_shown(capsys: pytest.CaptureFixt
     assert "<- pay APPROVAL_REJECTED" in out
 
 
+MODEL = ("tests.cli.rails:rail", "--model", "openai:gpt-4o")
+
+
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
@@ -144,6 +147,15 @@ def test_nobody_at_the_terminal_is_a_no_that_is_shown(capsys: pytest.CaptureFixt
             "store='mongo://x': no store",
         ),
         (("tests.cli.rails:rail", "--model", "openai:gpt-4o", "--deps", "json:loads"), 1, "json:loads: it could not"),
+        ((*MODEL, "--deps", "json:nothing"), 1, "json has no nothing. Mend: Name a value in it"),
+        ((*MODEL, "--deps", "tests.cli.rails:open_later"), 2, "this is an async function."),
+        ((*MODEL, "--deps", "tests.cli.rails:unreachable"), 1, "it could not be opened: OSError('nobody is there')"),
+        (("tests.cli.leaves:rail",), 1, "importing it failed: SystemExit(3)"),
+        ((".rails:rail",), 2, "this is no MODULE:ATTRIBUTE."),
+        (("json:loads.",), 2, "this is no MODULE:ATTRIBUTE."),
+        ((*MODEL, "--store", "sqlite:///nodir/x.db"), 1, "nodir does not exist. Mend: Make the directory first."),
+        ((*MODEL, "--store", f"sqlite:///{__file__}"), 1, f"{__file__}: it is not an SQLite database."),
+        ((*MODEL, "--store", "sqlite:///tests"), 1, "tests: this is a directory."),
     ],
 )
 def test_a_target_that_cannot_be_chatted_with_is_named_with_its_mend(
@@ -152,6 +164,7 @@ def test_a_target_that_cannot_be_chatted_with_is_named_with_its_mend(
     monkeypatch.delenv("TOOLRAIL_MODEL", raising=False)
     monkeypatch.delenv("TOOLRAIL_BASE_URL", raising=False)
     monkeypatch.setenv("OPENAI_API_KEY", "none")
+    monkeypatch.chdir(ROOT)
     done = command("chat", *words)
     assert done.code == code
     assert says in done.err
@@ -218,6 +231,30 @@ def test_a_server_that_refuses_the_key_is_no_traceback(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "(no answer: the model could not be asked, model:authentication)" in done.stdout
     assert "Traceback" not in done.stderr
+
+
+FAULTY = """
+from toolrail import Rail, tool
+from toolrail.agent import Agent
+from toolrail.testing import Calls, ScriptedModel
+import os
+
+@tool(effect="read")
+async def lose() -> str:
+    '''Loses the store.'''
+    os.remove("s.db")
+    return ""
+
+agent = Agent(ScriptedModel([Calls(("lose", {})), "Gone."]), Rail([lose], store="sqlite:///s.db"))
+"""
+
+
+def test_a_store_that_is_lost_during_the_chat_is_named_with_its_mend(tmp_path: Path) -> None:
+    (tmp_path / "faulty.py").write_text(FAULTY)
+    done = _run("faulty:agent", "--session", "s", say="Lose it\nGo on\n", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "toolrail chat: " in done.stderr
+    assert "s.db: it was removed or replaced while in use. Mend: Put it back" in done.stderr
 
 
 HANGING = """

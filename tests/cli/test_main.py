@@ -33,7 +33,9 @@ def test_each_command_explains_itself(command: Command, name: str) -> None:
     assert f"usage: toolrail {name}" in done.out
 
 
-@pytest.mark.parametrize("words", [(), ("nonsense",), ("show",), ("tail", "--lines", "many"), ("tail", "-n", "-1")])
+@pytest.mark.parametrize(
+    "words", [(), ("nonsense",), ("show",), ("tail", "--lines", "many"), ("tail", "-n", "-1"), ("tail", "-n", "9" * 20)]
+)
 def test_a_wrong_command_line_leaves_with_2_and_the_usage(command: Command, words: tuple[str, ...]) -> None:
     done = command(*words)
     assert done.code == 2

@@ -52,7 +52,8 @@ def test_the_round_trips_are_those_of_the_table_of_patterns_on_the_screen_and_in
 ) -> None:
     assert _patterns(demo.stdout) == TRIPS
     reader = StoreReader(demo_directory / ".demo/rail.db")
-    first = sorted(reader.ask(ListRuns()), key=lambda row: row.created)[: len(TRIPS)]
+    runs = sorted(reader.ask(ListRuns()), key=lambda row: row.created)
+    first = [row for row in runs if "search_products" in RunState.from_json(row.state).offered][: len(TRIPS)]
     turns = [RunState.from_json(row.state).turn for row in first]
     calls = [len(reader.ask(CallsOf(row.tenant, row.run))) for row in first]
     assert list(zip(calls, turns, strict=True)) == [TRIPS[pattern.name] for pattern in PATTERNS]
@@ -80,7 +81,9 @@ def test_three_calls_at_once_begin_together_and_in_turn_one_after_the_other(demo
     begins = [line.index("\u2588") for line in bars]
     assert len(bars) == 6
     assert max(begins[:4]) < begins[4] < begins[5]
-    assert all(re.search(r" \d\.\d\d s$", bars[at]) for at in (2, 5))
+    together, in_turn = (float(bars[at].split()[-2]) for at in (2, 5))
+    assert 0.5 <= together < in_turn  # measured: no timer ends early
+    assert in_turn >= 1.5
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import sys
 from typing import Any
 
 import pytest
-from openai import OpenAI
+from anthropic import AsyncAnthropic
+from openai import AsyncOpenAI, OpenAI
 
 from tests.promises import promise
 from toolrail import DefinitionError
@@ -46,6 +47,34 @@ def test_a_wrong_spec_is_told_what_to_write(spec: str) -> None:
         'Mend: Write "PROVIDER:MODEL" with one of openai, openai-responses, anthropic, ollama, vllm, llama.cpp; '
         "for other servers give a Compatible(model, base_url=...)."
     )
+
+
+OPENAI = 'it is an SDK\'s client, not a model. Mend: Write OpenAIChat("gpt-4o", client=...).'
+ANTHROPIC = 'it is an SDK\'s client, not a model. Mend: Write AnthropicMessages("claude-sonnet-4-5", client=...).'
+NEITHER = 'it is not a model. Mend: Give "PROVIDER:MODEL", or an instance such as OpenAIChat("gpt-4o").'
+
+
+class OwnClient(AsyncOpenAI):
+    """A client of the application's own."""
+
+
+@promise("tool:errors")
+@pytest.mark.parametrize(
+    ("given", "name", "told"),
+    [
+        (AsyncOpenAI(api_key="secret"), "AsyncOpenAI", OPENAI),
+        (OpenAI(api_key="secret"), "OpenAI", OPENAI),
+        (OwnClient(api_key="secret"), "OwnClient", OPENAI),
+        (AsyncOpenAI, "AsyncOpenAI", OPENAI),
+        (AsyncAnthropic(api_key="secret"), "AsyncAnthropic", ANTHROPIC),
+        (OpenAIChat, "OpenAIChat", NEITHER),
+        (None, "NoneType", NEITHER),
+    ],
+)
+def test_what_is_no_model_is_told_what_to_write_and_a_client_its_model(given: Any, name: str, told: str) -> None:
+    with pytest.raises(DefinitionError) as error:
+        model_for(given)
+    assert str(error.value) == f"TR407 model={name}: {told}"
 
 
 def run_python(code: str) -> str:

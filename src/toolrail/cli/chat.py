@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import inspect
 import os
 import sys
 import time
@@ -52,36 +53,36 @@ def run(options: argparse.Namespace) -> int:
     agent = _agent(load(options.target), options)
     if options.store:
         agent.rail.ports = replace(agent.rail.ports, store=open_store(options.store))
-    deps = _made(load(options.deps), options.deps) if options.deps else None
+    deps = _made(options.deps) if options.deps else None
     session = options.session or f"chat-{time.time_ns():x}"
     principal = Principal(options.user, permissions=frozenset(options.may))
     print(f"{agent.model.name} with {len(agent.rail.toolset)} tools of {options.target}, as {principal.id}. {HELP}")
     if agent.rail.ports.store.durable:
         print(f"The session is {session!r}: --session {session} goes on with it.")
-    return converse(Chat(agent, session, principal, deps))
+    return converse(Chat(agent, session, principal, deps, options.deps or ""))
 
 
-def load(target: str) -> Any:
+def load(target: str, mend: str = "Name a Rail or an Agent in it.") -> Any:
     """What `module:attribute` names, looked for from the working directory too.
 
     Raises:
         Problem: there is no such module or attribute, or the module fails as it is imported.
     """
     module_name, _, path = target.partition(":")
-    if not module_name or not path:
+    if not all(module_name.split(".")) or not all(path.split(".")):
         raise Problem(target, "this is no MODULE:ATTRIBUTE.", "Write it as in shop.tools:rail.", usage=True)
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
         found = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        mend = "Go to the directory that it is in, or install the package."
-        raise Problem(target, f"there is no module {error.name}.", mend) from error
-    except Exception as error:
+        where = "Go to the directory that it is in, or install the package."
+        raise Problem(target, f"there is no module {error.name}.", where) from error
+    except (Exception, SystemExit) as error:
         raise Problem(target, f"importing it failed: {error!r}.", f"Run python -c 'import {module_name}'.") from error
     for name in path.split("."):
         if not hasattr(found, name):
-            raise Problem(target, f"{module_name} has no {name}.", "Name a Rail or an Agent in it.")
+            raise Problem(target, f"{module_name} has no {name}.", mend)
         found = getattr(found, name)
     return found
 
@@ -101,9 +102,13 @@ def _agent(found: Any, options: argparse.Namespace) -> Agent[Any]:
     return Agent(made, cast("Rail[Any]", found), instructions=options.instructions)
 
 
-def _made(found: Any, target: str) -> Any:
+def _made(target: str) -> Any:
+    found = load(target, "Name a value in it, or a function that makes it.")
     if not callable(found):
         return found
+    if inspect.iscoroutinefunction(found):
+        mend = "Name a plain function, or one that gives an async context manager."
+        raise Problem(target, "this is an async function.", mend, usage=True)
     try:
         return found()
     except Exception as error:

@@ -9,16 +9,19 @@ import asyncio
 import importlib
 import logging
 import sys
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from collections.abc import Callable, Generator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from toolrail.agent import Agent, AgentResult
 from toolrail.cli.asking import TerminalApprover
 from toolrail.cli.lines import Paint, cut, row
+from toolrail.cli.problem import Problem
 from toolrail.cli.talking import Figures, Teller
 from toolrail.decisions import ANONYMOUS, Principal
+from toolrail.store import LoadSession, ask
+from toolrail.stores.failures import StoreError
 
 HELP = "/tools lists the tools, /quit or Ctrl-D leaves, Ctrl-C stops an answer."
 
@@ -32,6 +35,8 @@ class Chat:
     principal: Principal = ANONYMOUS
     deps: Any = None
     """What handlers get, or an async context manager that gives it."""
+    deps_named: str = ""
+    """What the command line calls them."""
 
 
 def prepare(agent: Agent[Any]) -> Figures:
@@ -46,6 +51,7 @@ def converse(chat: Chat, *, read: Callable[[str], str] = input) -> int:
     """Chats until the input ends. Returns the exit code: 1 if the last turn failed for want of a model.
 
     Raises:
+        Problem: the store cannot be used, or what handlers get cannot be opened.
         RunError: the session belongs to someone else, or is held by another run.
     """
     _quiet_log()
@@ -64,9 +70,27 @@ def converse(chat: Chat, *, read: Callable[[str], str] = input) -> int:
 async def _enter(stack: AsyncExitStack, chat: Chat) -> Any:
     deps = chat.deps
     if isinstance(deps, AbstractAsyncContextManager):
-        deps = await stack.enter_async_context(deps)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        deps = await _deps(stack, chat)
     await stack.enter_async_context(chat.agent.rail)
+    with _store_problems():  # before anybody has typed anything
+        await ask(chat.agent.rail.ports.store, LoadSession(chat.principal.tenant, chat.session))
     return deps  # pyright: ignore[reportUnknownVariableType]
+
+
+async def _deps(stack: AsyncExitStack, chat: Chat) -> Any:
+    try:
+        return await stack.enter_async_context(chat.deps)
+    except Exception as error:
+        where = f"--deps {chat.deps_named}"
+        raise Problem(where, f"it could not be opened: {error!r}.", "See that what it opens is there.") from error
+
+
+@contextmanager
+def _store_problems() -> Generator[None]:
+    try:
+        yield
+    except StoreError as error:
+        raise Problem(error.path, error.message, error.mend) from error
 
 
 def _loop(chat: Chat, runner: asyncio.Runner, figures: Figures, read: Callable[[str], str]) -> int:
@@ -95,7 +119,8 @@ def _loop(chat: Chat, runner: asyncio.Runner, figures: Figures, read: Callable[[
 def _turn(chat: Chat, line: str, runner: asyncio.Runner, figures: Figures) -> int:
     teller = Teller(figures)
     try:
-        result = runner.run(_stream(chat, line, teller))
+        with _store_problems():
+            result = runner.run(_stream(chat, line, teller))
     except KeyboardInterrupt:
         print(Paint()("\n  (stopped; what was done so far is kept)", "yellow"))
         return 0

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import groupby
 
-from toolrail.cli.lines import Paint, cut, duration, moment, outcome, printable, row, size
-from toolrail.cli.meanings import MEANINGS
+from toolrail.cli.lines import Paint, cut, duration, moment, printable, row, size
+from toolrail.cli.problem import Problem
 from toolrail.cli.reading import Record, store_argument
-from toolrail.cli.tail import as_object
+from toolrail.cli.standing import standing
+from toolrail.cli.tail import as_object, said_of
 from toolrail.run import RunState
 from toolrail.store import CallRow, CallsOf, RunRow
 
@@ -42,8 +44,16 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _state(found: RunRow) -> RunState:
+    try:
+        return RunState.from_json(found.state)
+    except (ValueError, TypeError, LookupError) as error:
+        mend = "Use the version of toolrail that wrote it; `toolrail tail` still lists its calls."
+        raise Problem(f"run {found.run}", f"its state cannot be read ({error!r}).", mend) from error
+
+
 def _object(found: RunRow, calls: Sequence[CallRow], *, content: bool) -> dict[str, object]:
-    state = RunState.from_json(found.state)
+    state, now = _state(found), time.time()
     return {
         "run": found.run,
         "tenant": found.tenant,
@@ -56,7 +66,7 @@ def _object(found: RunRow, calls: Sequence[CallRow], *, content: bool) -> dict[s
         "turns": state.turn,
         "usage": asdict(state.usage),
         "offered": list(state.offered),
-        "calls": [as_object(call) | ({"content": call.content} if content else {}) for call in calls],
+        "calls": [as_object(call, now) | ({"content": call.content} if content else {}) for call in calls],
     }
 
 
@@ -67,15 +77,16 @@ def _print(found: RunRow, calls: Sequence[CallRow], paint: Paint, *, content: bo
         print("\nNo call was made.")
         return
     print("\n" + paint(row(_HEAD, _WIDTHS), "dim"))
+    now = time.time()
     for turn, of_turn in groupby(calls, key=lambda call: call.turn):
         for at, call in enumerate(of_turn):
-            print(_line(call, f"turn {turn}" if at == 0 else "", paint))
+            print(_line(call, f"turn {turn}" if at == 0 else "", paint, now))
             if content and call.content is not None:
                 print(paint(f"         {cut(printable(call.content), _SHOWN)}", "dim"))
 
 
 def _facts(found: RunRow, calls: Sequence[CallRow]) -> list[tuple[str, str]]:
-    state, usage = (state := RunState.from_json(found.state)), state.usage
+    state, usage = (state := _state(found)), state.usage
     stopped = found.stop_reason or "open: the run has not ended, or its process died"
     cached = f", {usage.cached_tokens} of them cached" if usage.cached_tokens else ""
     facts = [
@@ -88,14 +99,14 @@ def _facts(found: RunRow, calls: Sequence[CallRow]) -> list[tuple[str, str]]:
         ("tokens", f"{usage.input_tokens} in{cached}, {usage.output_tokens} out"),
         ("offered", ", ".join(state.offered) or "no tools"),
     ]
+    unknown = sum(standing(call, time.time()) == "unknown" for call in calls)
+    if unknown:
+        facts.append(("UNKNOWN", f"{unknown} of the calls: started, not settled"))
     return facts if found.session else [fact for fact in facts if fact[0] != "session"]
 
 
-def _line(call: CallRow, turn: str, paint: Paint) -> str:
-    said = outcome(call.status, call.code) or call.state
-    text = paint.status(said, call.status)
-    if call.code is not None:
-        text += paint(f": {MEANINGS[call.code]}", "dim")
+def _line(call: CallRow, turn: str, paint: Paint, now: float) -> str:
+    text = said_of(call, paint, now)
     if call.flags:
         text += paint(f" [{', '.join(printable(flag) for flag in call.flags)}]", "dim")
     cells = (

@@ -1,17 +1,18 @@
-"""`toolrail tail`: follows a store's file, one line for each call as it is settled."""
+"""`toolrail tail`: follows a store's file, one line for each call as it is settled, and for each that is not."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
 from toolrail.cli.lines import Paint, clock, cut, duration, outcome, printable, row, short_id, size
 from toolrail.cli.meanings import MEANINGS
 from toolrail.cli.reading import SEARCHED, Record, store_argument
+from toolrail.cli.standing import standing, words
 from toolrail.store import CallRow, CallsOf, ListRuns, RunRow
 
 SECONDS = 0.5
@@ -21,6 +22,9 @@ _OVERLAP = 5.0
 FIRST = 200
 _KEPT = 10_000
 """Runs whose printed calls are remembered."""
+_WATCHED = 50
+"""Runs that have not ended and are looked at each time: a call that begins does not always touch its run."""
+_MOST = 1_000_000
 _HEAD = ("time", "run", "tool", "took", "args", "result", "tries", "outcome")
 _WIDTHS = (8, 8, 20, -8, -8, -8, -5, 0)
 
@@ -45,11 +49,17 @@ def run(options: argparse.Namespace) -> int:
         if len(earlier) > options.lines or followed.horizon:
             print(paint("(earlier calls are left out; -n shows more)", "dim"))
         print(paint(row(_HEAD, _WIDTHS), "dim"))
-    _print(earlier[max(0, len(earlier) - options.lines) :], paint, as_json=options.json)
+    _print(_newest(earlier, options.lines), paint, as_json=options.json)
     while not options.once:
         time.sleep(SECONDS)
         _print(followed.look(record), paint, as_json=options.json)
     return 0
+
+
+def _newest(calls: Sequence[CallRow], count: int) -> list[CallRow]:
+    """The newest calls, and of the earlier ones those that were never settled: they matter most."""
+    earlier = max(0, len(calls) - count)
+    return [call for at, call in enumerate(calls) if at >= earlier or call.status is None]
 
 
 @dataclass(slots=True)
@@ -62,15 +72,33 @@ class Followed:
     since: float = 0.0
     horizon: float = 0.0
     """Calls that were settled before this belong to runs that the first look left out."""
-    printed: dict[tuple[str, str], set[str]] = field(default_factory=dict[tuple[str, str], set[str]])
+    printed: dict[tuple[str, str], set[tuple[str, str]]] = field(
+        default_factory=dict[tuple[str, str], set[tuple[str, str]]]
+    )
+    """For each run, its calls and what was said of them: one that is under way is told again when that changes."""
+    open: dict[tuple[str, str], RunRow] = field(default_factory=dict[tuple[str, str], RunRow])
+    """Runs that are looked at though nobody wrote to them: a lease lapses in silence."""
+    now: Callable[[], float] = time.time
 
     def look(self, record: Record) -> list[CallRow]:
-        """The settled calls that were not seen before, in the order in which they were settled."""
-        runs = self._updated(record)
-        found = [call for run in runs for call in self._unseen(run, record) if call.updated >= self.horizon]
+        """The calls of which something new can be said, in the order in which they were settled or started."""
+        updated = {(run.tenant, run.run): run for run in self._updated(record)}
+        runs = {**self.open, **updated}
+        found = [call for run in runs.values() for call in self._unseen(run, record)]
+        self._watch(runs)
         for old in list(islice(self.printed, max(0, len(self.printed) - _KEPT))):
             del self.printed[old]
         return sorted(found, key=lambda call: call.updated)
+
+    def _watch(self, runs: dict[tuple[str, str], RunRow]) -> None:
+        newest = sorted(runs.values(), key=lambda run: run.updated, reverse=True)
+        unended = [run for run in newest if run.stop_reason is None][:_WATCHED]
+        under_way = [run for run in newest if self._under_way(run)]
+        self.open = {(run.tenant, run.run): run for run in (*unended, *under_way)}
+
+    def _under_way(self, run: RunRow) -> bool:
+        said = self.printed[run.tenant, run.run]
+        return any(what == "under_way" and not {(key, "settled"), (key, "unknown")} & said for key, what in said)
 
     def _updated(self, record: Record) -> tuple[RunRow, ...]:
         limit = SEARCHED if self.since else self.first
@@ -82,22 +110,34 @@ class Followed:
         return runs
 
     def _unseen(self, run: RunRow, record: Record) -> list[CallRow]:
-        seen = self.printed.setdefault((run.tenant, run.run), set())
-        calls = record.ask(CallsOf(run.tenant, run.run))
-        new = [call for call in calls if call.status is not None and call.key not in seen]
-        seen.update(call.key for call in new)
+        seen, now = self.printed.setdefault((run.tenant, run.run), set()), self.now()
+        new: list[CallRow] = []
+        for call in record.ask(CallsOf(run.tenant, run.run)):
+            said = standing(call, now) if call.status is None else "settled"
+            if said is None or (call.key, said) in seen:
+                continue
+            seen.add((call.key, said))
+            if said != "settled" or call.updated >= self.horizon:
+                new.append(call)
         return new
 
 
 def _print(calls: Sequence[CallRow], paint: Paint, *, as_json: bool) -> None:
+    now = time.time()
     for call in calls:
-        print(json.dumps(as_object(call)) if as_json else _line(call, paint), flush=True)
+        print(json.dumps(as_object(call, now)) if as_json else _line(call, paint, now), flush=True)
 
 
-def _line(call: CallRow, paint: Paint) -> str:
-    said = paint.status(outcome(call.status, call.code), call.status)
-    if call.code is not None:
-        said += paint(f": {MEANINGS[call.code]}", "dim")
+def said_of(call: CallRow, paint: Paint, now: float) -> str:
+    """How a call ended, or that it did not: the last cell of its line."""
+    unsettled = standing(call, now)
+    if unsettled is not None:
+        return words(unsettled, paint)
+    said = paint.status(outcome(call.status, call.code) or call.state, call.status)
+    return said if call.code is None else said + paint(f": {MEANINGS[call.code]}", "dim")
+
+
+def _line(call: CallRow, paint: Paint, now: float) -> str:
     cells = (
         clock(call.updated),
         short_id(call.run),
@@ -106,13 +146,13 @@ def _line(call: CallRow, paint: Paint) -> str:
         size(call.argument_bytes),
         size(call.result_bytes),
         str(call.attempts),
-        said,
+        said_of(call, paint, now),
     )
     return row(cells, _WIDTHS)
 
 
-def as_object(call: CallRow) -> dict[str, object]:
-    """A call for scripts: sizes, codes and times, never content."""
+def as_object(call: CallRow, now: float) -> dict[str, object]:
+    """A call for scripts: sizes, codes and times, never content. `unsettled` is null, "under_way" or "unknown"."""
     return {
         "time": call.updated,
         "tenant": call.tenant,
@@ -126,6 +166,8 @@ def as_object(call: CallRow) -> dict[str, object]:
         "state": call.state,
         "status": call.status,
         "code": call.code,
+        "unsettled": standing(call, now),
+        "lease_until": call.lease_until,
         "seconds": call.seconds,
         "attempts": call.attempts,
         "argument_bytes": call.argument_bytes,
@@ -136,6 +178,6 @@ def as_object(call: CallRow) -> dict[str, object]:
 
 def _count(text: str) -> int:
     number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError("must not be negative")
+    if not 0 <= number <= _MOST:
+        raise argparse.ArgumentTypeError(f"must be 0 to {_MOST}")
     return number

@@ -10,7 +10,7 @@ async with rail.run(messages, principal=user, deps=shop) as run:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Iterable
 from functools import partial
 from typing import Any, TypedDict, TypeVar, cast
 
@@ -58,6 +58,7 @@ async def answer(run: Run[Any], response: object) -> list[ToolResult]:
     Raises:
         ModelFailure: it is no response.
         TurnConflict: another response was already answered at this position.
+        RunError: `run.messages` ends with this response already: you appended it yourself.
         asyncio.CancelledError: the turn is written first.
     """
     results = await _DROP_IN.answer(run, response)
@@ -66,7 +67,7 @@ async def answer(run: Run[Any], response: object) -> list[ToolResult]:
     return results
 
 
-def watch(run: Run[Any], stream: AsyncIterable[ChunkT]) -> Watched[ChunkT]:
+def watch(run: Run[Any], stream: AsyncIterable[ChunkT] | Iterable[ChunkT]) -> Watched[ChunkT]:
     """A stream that passes its events on and remembers them for `answer`. Nothing runs before it has ended; what a
     broken stream has called is answered `TRUNCATED`.
 
@@ -75,6 +76,12 @@ def watch(run: Run[Any], stream: AsyncIterable[ChunkT]) -> Watched[ChunkT]:
         stream = watch(run, await client.messages.create(stream=True, ...))
         async for event in stream: ...
         await answer(run, stream)
+
+    With a synchronous client:
+
+        stream = watch(run, client.messages.create(stream=True, ...))
+        for event in stream: ...
+        rail.wait(answer(run, stream))
     """
     return _DROP_IN.watch(run, stream)
 

@@ -14,7 +14,7 @@ from toolrail.dialects import NameMap, name_rule
 from toolrail.messages import Media, Message, ToolCall, ToolResult, Usage
 from toolrail.model import ModelFailure, ModelResponse, Stop
 from toolrail.providers.failures import failure_in
-from toolrail.providers.wire import Json, count_of, is_json_object, objects, plain, text_of, whole_ids
+from toolrail.providers.wire import Json, count_of, is_json_object, objects, plain, plain_objects, text_of, whole_ids
 
 PAUSED = "pause_turn"
 """`detail` of a response that the provider's own tools interrupted: send it back, and the model goes on with it."""
@@ -62,6 +62,14 @@ class AnthropicCodec:
     def ids_of(self, message: Mapping[str, Any]) -> list[str]:
         """The ids of the calls in a message."""
         return [text_of(block.get("id")) for block in calls_in(message)]
+
+    def text_in(self, message: Mapping[str, Any]) -> str:
+        """What the assistant says in a message; empty for one of anybody else."""
+        content: object = message.get("content")
+        if message.get("role") != "assistant":
+            return ""
+        blocks = [block for block in plain_objects(content) if not _blank(block)]
+        return text_of(content) or "".join(text_of(block.get("text")) for block in blocks)
 
     def decode(self, body: Mapping[str, Any], taken: Container[str] = frozenset()) -> ModelResponse:
         """See `Codec.decode`. Calls never get an id that is `taken`: one that the history has already.

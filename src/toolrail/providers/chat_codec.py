@@ -12,7 +12,7 @@ from toolrail.messages import Message, ToolCall, ToolResult
 from toolrail.model import ModelFailure, ModelResponse
 from toolrail.providers.failures import failure_in
 from toolrail.providers.openai_offer import NO_NAMES, stop_of, usage_of
-from toolrail.providers.wire import Json, is_json_object, objects, text_of, whole_ids
+from toolrail.providers.wire import Json, is_json_object, objects, plain_objects, text_of, whole_ids
 
 _CUT = frozenset({"length", "max_tokens", "model_length", "model_context_window_exceeded", "abort"})
 _BROKEN = frozenset({"error", "insufficient_system_resource"})
@@ -42,7 +42,13 @@ class ChatCodec:
 
     def ids_of(self, message: Mapping[str, Any]) -> list[str]:
         """The ids of the calls in a message."""
-        return [text_of(call.get("id")) for call in objects(message.get("tool_calls"))]
+        return [text_of(call.get("id")) for call in plain_objects(message.get("tool_calls"))]
+
+    def text_in(self, message: Mapping[str, Any]) -> str:
+        """What the assistant says in a message; empty for one of anybody else."""
+        if message.get("role") != "assistant":
+            return ""
+        return _text(message) or text_of(message.get("refusal"))
 
     def decode(self, body: Mapping[str, Any], taken: Container[str] = frozenset()) -> ModelResponse:
         """See `Codec.decode`. Calls never get an id that is `taken`: one that the history has already."""
@@ -113,12 +119,12 @@ def _choice(body: Mapping[str, Any]) -> Json:
     return choice
 
 
-def _text(raw: Json) -> str:
+def _text(raw: Mapping[str, Any]) -> str:
     """The text of a message; some servers send it in parts."""
     content = raw.get("content")
     if isinstance(content, str):
         return content
-    return "".join(text_of(part.get("text")) for part in objects(content) if part.get("type") == "text")
+    return "".join(text_of(part.get("text")) for part in plain_objects(content) if part.get("type") == "text")
 
 
 def _message(raw: Json, calls: list[Json], refusal: str) -> Message:

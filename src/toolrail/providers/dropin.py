@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Container, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from inspect import isawaitable
 from typing import Any, Generic, Protocol, TypeVar, cast
 
+from toolrail.errors import RunError
 from toolrail.messages import Message, ToolResult
 from toolrail.model import ModelFailure, ModelResponse, TurnRequest
+from toolrail.ports import log
 from toolrail.providers.wire import Json, plain
 from toolrail.run import Run
 from toolrail.turn import settle_turn
 
 OptionsT = TypeVar("OptionsT")
 ChunkT = TypeVar("ChunkT")
+_WARNED = "warned of usage"
+"""The attachment of a run that was."""
 
 
 class DropInCodec(Protocol):
@@ -22,6 +27,9 @@ class DropInCodec(Protocol):
     def decode(self, body: Mapping[str, Any], taken: Container[str] = ...) -> ModelResponse: ...
     def results(self, results: Sequence[ToolResult], /) -> list[Message]: ...
     def ids_of(self, message: Mapping[str, Any], /) -> list[str]: ...
+    def text_in(self, message: Mapping[str, Any], /) -> str:
+        """What the assistant says in a message; empty for one of anybody else."""
+        ...
 
 
 class Assembler(Protocol):
@@ -57,6 +65,8 @@ class DropIn(Generic[OptionsT]):
     name: str
     keep: Callable[[Run[Any], bool], Kept[OptionsT]]
     """Compiles the run's tools; the flag asks for strict decoding."""
+    usage_mend: str = "Read a stream to its end; without a stream, ask the server for usage."
+    """How to get the usage of a response that came without it."""
 
     def options(self, run: Run[Any], *, parallel: bool | None, strict: bool) -> OptionsT:
         """A forced choice holds for the first turn only, so that it cannot loop; the last turn allows no call."""
@@ -67,17 +77,32 @@ class DropIn(Generic[OptionsT]):
     async def answer(self, run: Run[Any], response: object) -> list[ToolResult]:
         """Decodes a response and settles it as one turn."""
         codec = self._kept(run).codec
+        body, whole = _body(response)
+        if run.messages and _ends_with(codec, _readable(run.messages[-1]), body):
+            raise RunError(
+                "run.messages ends with this response already, and answer() appends the assistant's message itself. "
+                "Mend: remove your own messages.append(...) before it."
+            )
         taken = {id_ for message in run.messages for id_ in codec.ids_of(_readable(message))}
-        if not isinstance(response, Watched):
-            return await settle_turn(run, codec.decode(_body(response), taken), codec.results)
-        stream = cast("Watched[Any]", response)
-        decoded = codec.decode(stream.assembler.body(finish="length"), taken)
-        whole = decoded if stream.assembler.complete else replace(decoded, stop="length")
-        return await settle_turn(run, whole, codec.results)
+        decoded = codec.decode(body, taken)
+        self._miss_usage(run, decoded)
+        return await settle_turn(run, decoded if whole else replace(decoded, stop="length"), codec.results)
 
-    def watch(self, run: Run[Any], stream: AsyncIterable[ChunkT]) -> Watched[ChunkT]:
+    def watch(self, run: Run[Any], stream: AsyncIterable[ChunkT] | Iterable[ChunkT]) -> Watched[ChunkT]:
         """Wraps an SDK's stream."""
         return Watched(stream, self._kept(run).assembler())
+
+    def _miss_usage(self, run: Run[Any], response: ModelResponse) -> None:
+        """Warns once of a limit that does not hold."""
+        if run.limits.tokens is None or response.usage.total_tokens or run.attachments.get(_WARNED):
+            return
+        run.attachments[_WARNED] = True
+        log.warning(
+            "Run %s: a response came without usage, so RunLimits(tokens=%s) does not count it. Mend: %s",
+            run.id,
+            run.limits.tokens,
+            self.usage_mend,
+        )
 
     def _kept(self, run: Run[Any], *, strict: bool = False) -> Kept[OptionsT]:
         kept: Kept[OptionsT] | None = run.attachments.get(self.name)
@@ -88,31 +113,61 @@ class DropIn(Generic[OptionsT]):
 
 
 class Watched(Generic[ChunkT]):
-    """A provider's stream that passes its chunks on unchanged. Give it to `answer` once it was read."""
+    """A provider's stream that passes its chunks on unchanged. Give it to `answer` once it was read.
+
+    Read it as the stream under it is read: `async for` with an asynchronous client, `for` with a synchronous one.
+    """
 
     __slots__ = ("_stream", "assembler")
 
-    def __init__(self, stream: AsyncIterable[ChunkT], assembler: Assembler) -> None:
+    def __init__(self, stream: AsyncIterable[ChunkT] | Iterable[ChunkT], assembler: Assembler) -> None:
         self._stream = stream
         self.assembler = assembler
 
     async def __aiter__(self) -> AsyncIterator[ChunkT]:
+        if not isinstance(self._stream, AsyncIterable):
+            raise TypeError("The stream under it is synchronous. Mend: read it with `for`, or use an async client.")
         async for chunk in self._stream:
             self.assembler.feed(plain(chunk))
             yield chunk
 
+    def __iter__(self) -> Iterator[ChunkT]:
+        if not isinstance(self._stream, Iterable):
+            raise TypeError("The stream under it is asynchronous. Mend: read it with `async for`.")
+        for chunk in self._stream:
+            self.assembler.feed(plain(chunk))
+            yield chunk
+
     async def close(self) -> None:
-        """Closes the stream under it; what it called so far will not run."""
+        """Closes the stream under it; what it called so far will not run. In blocking code:
+        `rail.wait(stream.close())`."""
         close: Any = getattr(self._stream, "close", None) or getattr(self._stream, "aclose", None)
-        if close is not None:
-            await close()
+        closing = None if close is None else close()
+        if isawaitable(closing):
+            await closing
 
 
-def _body(response: object) -> Json:
+def _body(response: object) -> tuple[Json, bool]:
+    """A response's body, and whether the model has finished it."""
+    if isinstance(response, Watched):
+        assembler = cast("Watched[Any]", response).assembler
+        return assembler.body(finish="length"), assembler.complete
     try:
-        return plain(response)
+        return plain(response), True
     except TypeError as error:
         raise ModelFailure("garbage", str(error)) from None
+
+
+def _ends_with(codec: DropInCodec, last: Json, body: Json) -> bool:
+    """Whether the last message of a history is the end of this very response: its calls, or else its words."""
+    ids, said = codec.ids_of(last), codec.text_in(last)
+    if not (ids or said):
+        return False
+    response = codec.decode(body)
+    end: Message = response.messages[-1] if response.messages else {}
+    if ids or codec.ids_of(end):
+        return not {call.id for call in response.calls}.isdisjoint(id_ or "call" for id_ in ids)
+    return said == codec.text_in(end)
 
 
 def _readable(message: object) -> Json:

@@ -10,7 +10,7 @@ async with rail.run(messages, principal=user, deps=shop) as run:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
@@ -148,20 +148,33 @@ async def answer(run: Run[Any], response: object) -> list[ToolResult]:
     Raises:
         ModelFailure: it is no response.
         TurnConflict: another response was already answered at this position.
+        RunError: `run.messages` ends with this response already: you appended it yourself.
         asyncio.CancelledError: the turn is written first.
     """
     return await _DROP_IN.answer(run, response)
 
 
-def watch(run: Run[Any], stream: AsyncIterable[ChunkT]) -> Watched[ChunkT]:
+def watch(run: Run[Any], stream: AsyncIterable[ChunkT] | Iterable[ChunkT]) -> Watched[ChunkT]:
     """A stream that passes its chunks on and remembers them for `answer`. Nothing runs before it has ended; what a
     broken stream has called is answered `TRUNCATED`.
 
+    A limit of tokens needs usage, and this API streams none unless it is asked, as in the example. It comes behind the
+    last word, so read on to the end. Without it `RunLimits(tokens=...)` does not hold, of which one warning is logged.
+
     Example:
 
-        stream = watch(run, await client.chat.completions.create(stream=True, ...))
+        chunks = await client.chat.completions.create(
+            stream=True, stream_options={"include_usage": True}, ..., **options(run)
+        )
+        stream = watch(run, chunks)
         async for chunk in stream: ...
         await answer(run, stream)
+
+    With a synchronous client:
+
+        stream = watch(run, client.chat.completions.create(stream=True, ...))  # and stream_options
+        for chunk in stream: ...
+        rail.wait(answer(run, stream))
     """
     return _DROP_IN.watch(run, stream)
 
@@ -176,4 +189,7 @@ def _kept(run: Run[Any], strict: bool) -> Kept[ChatOptions]:
     return Kept(codec, offer.null_means_default, fields, partial(ChatAssembler, offer.names))
 
 
-_DROP_IN: DropIn[ChatOptions] = DropIn("openai_chat", _kept)
+_USAGE = (
+    'Stream with stream_options={"include_usage": True} and read to the end; without a stream, the server must send it.'
+)
+_DROP_IN: DropIn[ChatOptions] = DropIn("openai_chat", _kept, _USAGE)

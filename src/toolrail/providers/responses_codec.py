@@ -13,7 +13,7 @@ from toolrail.model import ModelFailure, ModelResponse
 from toolrail.providers.chat_codec import arguments_of
 from toolrail.providers.failures import failure_in
 from toolrail.providers.openai_offer import NO_NAMES, stop_of, usage_of
-from toolrail.providers.wire import Json, data_url, is_json_object, objects, text_of, whole_ids
+from toolrail.providers.wire import Json, data_url, is_json_object, objects, plain_objects, text_of, whole_ids
 
 _OF_A_CALL = frozenset({"type", "id", "call_id", "name", "arguments", "input", "status", "parsed_arguments"})
 _CALLS = ("function_call", "custom_tool_call")
@@ -42,6 +42,14 @@ class ResponsesCodec:
     def ids_of(self, message: Mapping[str, Any]) -> list[str]:
         """The id of the call that an item is, if it is one."""
         return [text_of(message.get("call_id"))] if message.get("type") in _CALLS else []
+
+    def text_in(self, message: Mapping[str, Any]) -> str:
+        """What the assistant says in an item; empty for one of anybody else."""
+        content: object = message.get("content")
+        if message.get("role") != "assistant":
+            return ""
+        parts = plain_objects(content)
+        return text_of(content) or "".join(text_of(part.get("text")) or text_of(part.get("refusal")) for part in parts)
 
     def decode(self, body: Mapping[str, Any], taken: Container[str] = frozenset()) -> ModelResponse:
         """See `Codec.decode`. Calls never get an id that is `taken`: one that the history has already."""

@@ -70,6 +70,14 @@ def objects(value: object) -> list[Json]:
     return [item for item in cast("list[Any]", value) if is_json_object(item)] if isinstance(value, list) else []
 
 
+def plain_objects(value: object) -> list[Json]:
+    """The same with an SDK's own objects among them, as plain data."""
+    if not isinstance(value, list):
+        return []
+    items = cast("list[Any]", value)
+    return [plain(item) for item in items if is_json_object(item) or hasattr(item, "model_dump")]
+
+
 def text_of(value: object) -> str:
     """A text as it is; empty for anything else, null mostly."""
     return value if isinstance(value, str) else ""
