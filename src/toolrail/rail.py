@@ -35,7 +35,7 @@ from toolrail.stages.ground import ground
 from toolrail.stages.recall import recall
 from toolrail.stages.settle import settle
 from toolrail.stages.validate import Invalid, validate
-from toolrail.startup import check_scopes, warn_undeclared
+from toolrail.startup import check_scopes, listed, warn_undeclared
 from toolrail.store import Store
 from toolrail.stores import open_store
 from toolrail.toolset import Toolset, from_definitions
@@ -90,13 +90,13 @@ class Rail(Generic[D_contra]):
             clock=clock or SystemClock(),
             store=open_store(store or "memory://") if isinstance(store, str | None) else store,
             pool=pool or ThreadPool(limits.threads, abandoned=limits.abandoned),
-            sinks=(Metrics(), LogSink()) if sinks is None else tuple(sinks),
-            policies=tuple(policies),
+            sinks=(Metrics(), LogSink()) if sinks is None else listed("sinks", sinks),
+            policies=listed("policies", policies),
             approver=approver,
             limits=limits,
             wording=wording or {},
             grounder=grounder,
-            gates=tuple(gates),
+            gates=listed("gates", gates),
             redact=redact,
             wrap=wrap,
             work=Work(),

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 from toolrail.errors import DefinitionError
 from toolrail.ports import log
 from toolrail.store import Store
 from toolrail.toolset import Toolset
+
+T = TypeVar("T")
+
+
+def listed(name: str, given: Sequence[T]) -> tuple[T, ...]:
+    """A port that takes several, as a tuple.
+
+    Raises:
+        TypeError: one was given in place of a list.
+    """
+    if not isinstance(given, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"Rail({name}=...) takes a list. Write {name}=[...].")
+    return tuple(given)
 
 
 def check_scopes(tools: Toolset[Any], store: str | Store | None) -> None:

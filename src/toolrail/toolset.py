@@ -29,6 +29,9 @@ class Toolset(Generic[D_contra]):
     __slots__ = ("_offers", "_tools", "_wanted")
 
     def __init__(self, tools: Iterable[Tool[D_contra]] = ()) -> None:
+        if isinstance(tools, Tool):
+            lone = cast("Tool[Any]", tools)
+            raise DefinitionError("TR109", lone.where, "one tool was given in place of several.", "Put it in a list.")
         found: dict[str, Tool[D_contra]] = {}
         for tool in tools:
             _admit(tool, found)

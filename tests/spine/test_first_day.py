@@ -14,7 +14,20 @@ from typing import Any
 import pytest
 
 from tests.promises import promise
-from toolrail import Agent, Media, Principal, Rail, RailLimits, ToolCall, ToolResult, once, tool, tool_from_schema
+from toolrail import (
+    Agent,
+    Allow,
+    DefinitionError,
+    Media,
+    Principal,
+    Rail,
+    RailLimits,
+    ToolCall,
+    ToolResult,
+    once,
+    tool,
+    tool_from_schema,
+)
 from toolrail.store import CallsOf, ListRuns, LoadSession, ask
 from toolrail.stores.memory import MemoryStore
 from toolrail.stores.sqlite import SQLiteStore
@@ -237,3 +250,13 @@ print(once())
 def test_limits_that_make_no_sense_are_refused() -> None:
     with pytest.raises(Exception, match="TR301"):
         RailLimits(threads=0)
+
+
+def test_one_in_place_of_several_says_so() -> None:
+    pay, _ = paying(0.0, timeout=1.0)
+    with pytest.raises(DefinitionError, match="Put it in a list"):
+        Rail(pay)
+    with pytest.raises(TypeError, match=r"policies=\[\.\.\.\]"):
+        Rail([pay], policies=Allow)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(TypeError, match=r'Write Principal\("u1"'):
+        run_virtual(Rail([pay]).run([], principal="u1").__aenter__())  # pyright: ignore
