@@ -98,7 +98,7 @@ class Probe:
     result: str
     stamps: list[float] = field(default_factory=list[float])
 
-    async def noop(self) -> str:
+    async def noop(self, **_: object) -> str:
         self.stamps.append(time.process_time())
         return self.result
 

@@ -5,8 +5,10 @@ python -m benchmarks.imports
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
 
 from benchmarks.measure import Row, interleaved, report
 
@@ -19,9 +21,16 @@ OURS = "from toolrail import Rail, RunContext, ToolCall, ToolError, once, tool"
 PYDANTIC = "import pydantic; pydantic.TypeAdapter(int)"
 
 
+COMPILED = tempfile.mkdtemp(prefix="toolrail-pyc-")
+"""Both sides from compiled files, as installed packages are, wherever and however this checkout came to be."""
+
+
 def fresh(code: str) -> str:
     """What a new interpreter prints."""
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environment["PYTHONPYCACHEPREFIX"] = COMPILED
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    return done.stdout
 
 
 def cost(statements: str) -> float:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import inspect
 import json
 import pathlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from typing import (
     Any,
     Concatenate,
@@ -34,6 +32,7 @@ from toolrail.arguments.typed import (
     resolve_hints,
 )
 from toolrail.context import RunContext
+from toolrail.digests import blake2b
 from toolrail.effects import BY_NAME, UNDECLARED, Effect
 from toolrail.errors import DefinitionError
 from toolrail.limits import DEFAULT_LIMITS, CallLimits
@@ -141,7 +140,7 @@ class Tool(Generic[DepsT_contra]):
         """16 hex digits over name, description and schema: a changed tool has another one."""
         if not self._digest:
             text = json.dumps([self.name, self.description, self.schema], sort_keys=True)
-            self._digest.append(hashlib.blake2b(text.encode(), digest_size=8).hexdigest())
+            self._digest.append(blake2b(text, 8))
         return self._digest[0]
 
 
@@ -301,7 +300,9 @@ def _check_options(options: ToolOptions, where: str) -> None:
     known = list(ToolOptions.__annotations__)
     for name in options:
         if name not in known:
-            near = get_close_matches(name, known, n=1)
+            import difflib  # only for a mistake
+
+            near = difflib.get_close_matches(name, known, n=1)
             mend = f"Did you mean {near[0]!r}?" if near else f"Use one of {', '.join(known)}."
             raise DefinitionError("TR112", where, f"there is no option {name!r}.", mend)
 

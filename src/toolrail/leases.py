@@ -46,7 +46,7 @@ class Lease:
                 log.warning("The lease of %s could not be renewed.", self.name, exc_info=True)
 
 
-async def to_the_end(ports: Ports, *ops: Op[Any]) -> list[Any]:
+async def to_the_end(ports: Ports, *ops: Op) -> list[Any]:
     """One transaction that a cancellation does not stop: it is waited for, and the cancellation goes on after it."""
     work = ports.own(ports.store.apply(*ops))
     try:

@@ -117,7 +117,7 @@ async def keep_run(ports: Ports, run: Run[Any]) -> None:
     """Writes what a run has done, and gives its lease back."""
     if not (run.named or ports.store.durable):
         return
-    ops: list[Op[Any]] = [*saved(run)]
+    ops: list[Op] = [*saved(run)]
     if run.lease is not None:
         ops.append(run.lease.drop())
     try:
@@ -126,7 +126,7 @@ async def keep_run(ports: Ports, run: Run[Any]) -> None:
         log.exception("The store could not save run %s.", run.id)
 
 
-def saved(run: Run[Any]) -> list[Op[Any]]:
+def saved(run: Run[Any]) -> list[Op]:
     """What makes a run's progress durable: its finished calls, its state, and its session's messages."""
     rows, run.unsaved = run.unsaved, []
     return [*(Settle(row) for row in rows), SaveRun(run.row()), *(keep() for keep in run.keepers)]

@@ -168,7 +168,7 @@ class Run(Generic[D_co]):
         """It has an id of the caller's, so its state is kept and a turn answered twice is recognised."""
         self.lease: Any = None
         """Of a run that is restored by its id."""
-        self.keepers: list[Callable[[], Op[Any]]] = []
+        self.keepers: list[Callable[[], Op]] = []
         """What else is written with each turn, such as a session's messages."""
         self.stored = False
         """The store has a row of this run."""

@@ -6,15 +6,12 @@ be made to fail at each operation in a test.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, Protocol, TypeVar, cast
+from typing import Any, Literal, NamedTuple, Protocol, overload
 
 from toolrail.codes import Code, Status
+from toolrail.digests import blake2b
 from toolrail.messages import Trust
-
-T_co = TypeVar("T_co", covariant=True)
-T = TypeVar("T")
 
 CallState = Literal["planned", "started", "done", "failed", "unknown"]
 """planned: the model asked. started: claimed, the handler may be running. failed: nothing happened, the key is free."""
@@ -24,8 +21,7 @@ BUCKETS = 4096
 
 def bucket_of(tenant: str, run: str) -> int:
     """Spreads rows over 4,096 buckets, for stores that shard: first 8 bytes of BLAKE2b over tenant, NUL, run."""
-    digest = hashlib.blake2b(f"{tenant}\0{run}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") % BUCKETS
+    return int(blake2b(f"{tenant}\0{run}", 8), 16) % BUCKETS
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,62 +98,48 @@ class Held:
     row: CallRow
 
 
-class Op(Generic[T_co]):
-    """One operation; the type parameter is its answer's."""
-
-    __slots__ = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Plan(Op[None]):
+class Plan(NamedTuple):
     """Writes `planned` rows with the model's turn; rows that exist stay as they are."""
 
     rows: tuple[CallRow, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Claim(Op["Claimed | Held"]):
+class Claim(NamedTuple):
     """Writes `started`, unless a row with the same effect key holds it (started, done or unknown)."""
 
     row: CallRow
 
 
-@dataclass(frozen=True, slots=True)
-class Settle(Op[None]):
+class Settle(NamedTuple):
     """Writes how a call ended. A row that is done stays done."""
 
     row: CallRow
 
 
-@dataclass(frozen=True, slots=True)
-class FindEffect(Op["CallRow | None"]):
+class FindEffect(NamedTuple):
     """The row that holds an effect key in a tenant."""
 
     tenant: str
     effect_key: str
 
 
-@dataclass(frozen=True, slots=True)
-class CallsOf(Op["tuple[CallRow, ...]"]):
+class CallsOf(NamedTuple):
     """All calls of a run, by turn and index."""
 
     tenant: str
     run: str
 
 
-@dataclass(frozen=True, slots=True)
-class SaveRun(Op[None]):
+class SaveRun(NamedTuple):
     row: RunRow
 
 
-@dataclass(frozen=True, slots=True)
-class LoadRun(Op["RunRow | None"]):
+class LoadRun(NamedTuple):
     tenant: str
     run: str
 
 
-@dataclass(frozen=True, slots=True)
-class ListRuns(Op["tuple[RunRow, ...]"]):
+class ListRuns(NamedTuple):
     """The newest runs first, of all tenants when none is named."""
 
     limit: int = 50
@@ -166,19 +148,16 @@ class ListRuns(Op["tuple[RunRow, ...]"]):
     """Only those updated after this wall time."""
 
 
-@dataclass(frozen=True, slots=True)
-class SaveSession(Op[None]):
+class SaveSession(NamedTuple):
     row: SessionRow
 
 
-@dataclass(frozen=True, slots=True)
-class LoadSession(Op["SessionRow | None"]):
+class LoadSession(NamedTuple):
     tenant: str
     session: str
 
 
-@dataclass(frozen=True, slots=True)
-class TakeLease(Op[bool]):
+class TakeLease(NamedTuple):
     """Takes or renews a named lease for a holder; False while another holder's has not lapsed."""
 
     tenant: str
@@ -188,13 +167,29 @@ class TakeLease(Op[bool]):
     until: float
 
 
-@dataclass(frozen=True, slots=True)
-class DropLease(Op[None]):
+class DropLease(NamedTuple):
     """Gives a lease back, if the holder still has it."""
 
     tenant: str
     name: str
     holder: str
+
+
+Op = (
+    Plan
+    | Claim
+    | Settle
+    | FindEffect
+    | CallsOf
+    | SaveRun
+    | LoadRun
+    | ListRuns
+    | SaveSession
+    | LoadSession
+    | TakeLease
+    | DropLease
+)
+"""All operations. Named tuples, because they cost a fifth of a frozen dataclass to define, and each `ask` makes one."""
 
 
 class Store(Protocol):
@@ -209,7 +204,7 @@ class Store(Protocol):
         """Whether rows outlive the process. Reads and unkeyed calls are only written to a durable store."""
         ...
 
-    async def apply(self, *ops: Op[Any]) -> list[Any]:
+    async def apply(self, *ops: Op) -> list[Any]:
         """Does all operations in one transaction, in order, and answers each."""
         ...
 
@@ -218,6 +213,22 @@ class Store(Protocol):
         ...
 
 
-async def ask(store: Store, op: Op[T]) -> T:
+@overload
+async def ask(store: Store, op: Claim) -> Claimed | Held: ...
+@overload
+async def ask(store: Store, op: FindEffect) -> CallRow | None: ...
+@overload
+async def ask(store: Store, op: CallsOf) -> tuple[CallRow, ...]: ...
+@overload
+async def ask(store: Store, op: LoadRun) -> RunRow | None: ...
+@overload
+async def ask(store: Store, op: ListRuns) -> tuple[RunRow, ...]: ...
+@overload
+async def ask(store: Store, op: LoadSession) -> SessionRow | None: ...
+@overload
+async def ask(store: Store, op: TakeLease) -> bool: ...
+@overload
+async def ask(store: Store, op: Plan | Settle | SaveRun | SaveSession | DropLease) -> None: ...
+async def ask(store: Store, op: Op) -> Any:
     """One operation, with the type of its answer."""
-    return cast(T, (await store.apply(op))[0])
+    return (await store.apply(op))[0]

@@ -6,7 +6,6 @@ The agent loop and the drop-ins share it, so that there is one way from a respon
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,6 +13,7 @@ from typing import Any
 
 from toolrail.batch import Batch, settle_all
 from toolrail.codes import Code
+from toolrail.digests import blake2b
 from toolrail.errors import TurnConflict
 from toolrail.messages import Message, ToolCall, ToolResult
 from toolrail.model import ModelResponse
@@ -142,7 +142,7 @@ def _stored(run: Run[Any], call: ToolCall, row: Any) -> ToolResult:
 
 def _digest(messages: Sequence[Message]) -> str:
     text = json.dumps(messages, sort_keys=True, default=str)
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return blake2b(text, 16)
 
 
 async def save(run: Run[Any]) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -53,7 +52,7 @@ def _done(call: CallRow) -> CallRow:
     return replace(call, state="done", status="ok", content="paid", lease_until=None, updated=call.updated + 1)
 
 
-def _write(path: Path, *ops: Op[Any]) -> None:
+def _write(path: Path, *ops: Op) -> None:
     async def write() -> None:
         store = SQLiteStore(path)
         try:

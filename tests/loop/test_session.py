@@ -215,10 +215,10 @@ class SlowStore(MemoryStore):
 
     durable = True
 
-    async def apply(self, *ops: Op[Any]) -> list[Any]:
+    async def apply(self, *ops: Op) -> list[Any]:
         return await asyncio.shield(asyncio.ensure_future(self._slowly(ops)))
 
-    async def _slowly(self, ops: tuple[Op[Any], ...]) -> list[Any]:
+    async def _slowly(self, ops: tuple[Op, ...]) -> list[Any]:
         await asyncio.sleep(1)
         return await super().apply(*ops)
 
@@ -292,7 +292,7 @@ def test_any_text_that_a_user_or_a_model_writes_can_be_stored(kind: str, text: s
 @promise("loop:session")
 def test_a_store_that_fails_at_the_end_says_so_and_gives_nothing_away() -> None:
     class Failing(MemoryStore):
-        async def apply(self, *ops: Op[Any]) -> list[Any]:
+        async def apply(self, *ops: Op) -> list[Any]:
             if any(isinstance(op, SaveSession) for op in ops):
                 raise ConnectionError("disk")
             return await super().apply(*ops)

@@ -86,13 +86,13 @@ Trouble = Literal["raises", "hangs"]
 class BrokenStore(MemoryStore):
     """Fails at one kind of operation, by an exception or by never answering."""
 
-    def __init__(self, at: type[Op[Any]], trouble: Trouble, *, durable: bool = False) -> None:
+    def __init__(self, at: type[Op], trouble: Trouble, *, durable: bool = False) -> None:
         super().__init__()
         self.at = at
         self.trouble = trouble
         self.durable = durable
 
-    async def apply(self, *ops: Op[Any]) -> list[Any]:
+    async def apply(self, *ops: Op) -> list[Any]:
         if any(isinstance(op, self.at) for op in ops):
             if self.trouble == "hangs":
                 await asyncio.Event().wait()
@@ -107,6 +107,6 @@ class CountingStore(MemoryStore):
         super().__init__()
         self.asked: list[str] = []
 
-    async def apply(self, *ops: Op[Any]) -> list[Any]:
+    async def apply(self, *ops: Op) -> list[Any]:
         self.asked += [type(op).__name__ for op in ops if isinstance(op, (Claim, FindEffect, Settle))]
         return await super().apply(*ops)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -47,7 +47,7 @@ class Steps:
     """Operations, each in a transaction of its own, and the answer of the last."""
 
     sentence: str
-    ops: tuple[Op[Any], ...]
+    ops: tuple[Op, ...]
     answer: Any
 
 
@@ -217,7 +217,7 @@ def test_no_operation_is_no_answer(place: Place) -> None:
     assert place.run(body) == []
 
 
-class Unheard(Op[None]):
+class Unheard(NamedTuple):
     """An operation that no store knows."""
 
 
@@ -227,7 +227,7 @@ class Unheard(Op[None]):
     ids=["an unknown operation", "a number too large"],
 )
 def test_a_failing_operation_leaves_nothing_of_its_transaction(
-    bad: Op[Any], error: type[Exception], durable_place: Place
+    bad: Any, error: type[Exception], durable_place: Place
 ) -> None:
     async def body(store: Store) -> list[Any]:
         await store.apply(SaveRun(run("before")))

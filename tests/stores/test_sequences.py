@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -70,7 +69,7 @@ def saved_session(tenant: str, messages: str) -> SaveSession:
     return SaveSession(session(tenant=tenant, messages=messages))
 
 
-OPS: st.SearchStrategy[Op[Any]] = st.one_of(
+OPS: st.SearchStrategy[Op] = st.one_of(
     st.builds(Plan, st.lists(calls(st.just("planned")), max_size=3).map(tuple)),
     st.builds(Claim, calls(st.just("started"))),
     st.builds(Settle, calls(ENDS)),
@@ -93,7 +92,7 @@ EVERYTHING = [
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.lists(OPS, min_size=1, max_size=4), max_size=25))
-def test_sqlite_answers_as_memory_does(transactions: list[list[Op[Any]]]) -> None:
+def test_sqlite_answers_as_memory_does(transactions: list[list[Op]]) -> None:
     async def body(path: Path) -> None:
         memory, file = MemoryStore(), SQLiteStore(path)
         for ops in [*transactions, EVERYTHING]:
@@ -108,7 +107,7 @@ def test_sqlite_answers_as_memory_does(transactions: list[list[Op[Any]]]) -> Non
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.lists(OPS, min_size=1, max_size=3), min_size=2, max_size=20))
-def test_requests_that_share_a_commit_are_done_in_their_order(transactions: list[list[Op[Any]]]) -> None:
+def test_requests_that_share_a_commit_are_done_in_their_order(transactions: list[list[Op]]) -> None:
     async def body(path: Path) -> None:
         memory, file = MemoryStore(), SQLiteStore(path)
         together = await asyncio.gather(*(file.apply(*ops) for ops in transactions))

@@ -20,7 +20,7 @@ from toolrail.stores.sqlite import GROUP, SQLiteStore
 TOO_LARGE = Settle(call("z", attempts=2**70))
 
 
-def apply_together(path: Path, *requests: tuple[Op[Any], ...]) -> list[Any]:
+def apply_together(path: Path, *requests: tuple[Op, ...]) -> list[Any]:
     async def body() -> list[Any]:
         store = SQLiteStore(path)
         answers = await asyncio.gather(*(store.apply(*ops) for ops in requests), return_exceptions=True)
@@ -30,7 +30,7 @@ def apply_together(path: Path, *requests: tuple[Op[Any], ...]) -> list[Any]:
     return asyncio.run(body())
 
 
-def commits_of(path: Path, monkeypatch: pytest.MonkeyPatch, *requests: tuple[Op[Any], ...]) -> int:
+def commits_of(path: Path, monkeypatch: pytest.MonkeyPatch, *requests: tuple[Op, ...]) -> int:
     """How many transactions these requests took, when all wait at once."""
     done: list[str] = []
 

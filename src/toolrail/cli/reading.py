@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import TypeVar
+from typing import Any, overload
 
 from toolrail.cli.problem import Problem
-from toolrail.store import ListRuns, LoadRun, Op, RunRow
+from toolrail.store import CallRow, CallsOf, ListRuns, LoadRun, RunRow
 from toolrail.stores import sqlite_path
 from toolrail.stores.failures import StoreError
 from toolrail.stores.reading import StoreReader
-
-T = TypeVar("T")
 
 VARIABLE = "TOOLRAIL_STORE"
 DEFAULT = "sqlite:///rail.db"
@@ -44,7 +42,13 @@ class Record:
         except StoreError as error:
             raise _problem(error) from error
 
-    def ask(self, op: Op[T]) -> T:
+    @overload
+    def ask(self, op: LoadRun) -> RunRow | None: ...
+    @overload
+    def ask(self, op: ListRuns) -> tuple[RunRow, ...]: ...
+    @overload
+    def ask(self, op: CallsOf) -> tuple[CallRow, ...]: ...
+    def ask(self, op: LoadRun | ListRuns | CallsOf) -> Any:
         """One question, answered."""
         try:
             return self._reader.ask(op)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
 from toolrail.codes import Code
@@ -28,6 +27,8 @@ def find(job: Job) -> Tool[Any] | ToolResult:
 
 
 def _near(name: str, names: list[str]) -> str:
+    import difflib  # only for a name that is not there
+
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     if close:
         return f" Did you mean {' or '.join(repr(one) for one in close)}?"

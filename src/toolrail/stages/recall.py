@@ -6,7 +6,6 @@ It stands behind `authorise`: nobody is told the result of an effect that he may
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +14,7 @@ from toolrail.arguments.values import Accepted
 from toolrail.codes import CODES, Code
 from toolrail.decisions import ANONYMOUS
 from toolrail.definition import Tool
+from toolrail.digests import blake2b
 from toolrail.messages import ToolCall, ToolResult
 from toolrail.ports import log
 from toolrail.run import Job
@@ -103,7 +103,7 @@ def effect_key(job: Job, tool: Tool[Any], effective: Mapping[str, Any]) -> str:
 def digest_of(value: Any) -> str:
     """128 bits over a value's canonical JSON, as 32 hex digits."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return blake2b(text, 16)
 
 
 def row_for(job: Job, tool: Tool[Any] | None, *, lease_until: float | None = None) -> CallRow:

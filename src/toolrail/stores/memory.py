@@ -41,13 +41,13 @@ class MemoryStore:
         self._sessions: dict[tuple[str, str], SessionRow] = {}
         self._leases: dict[tuple[str, str], tuple[str, float]] = {}
 
-    async def apply(self, *ops: Op[Any]) -> list[Any]:
+    async def apply(self, *ops: Op) -> list[Any]:
         return [self._do(op) for op in ops]
 
     async def close(self) -> None:
         return None
 
-    def _do(self, op: Op[Any]) -> Any:
+    def _do(self, op: Op) -> Any:
         match op:
             case Plan(rows):
                 for row in rows:

@@ -6,15 +6,13 @@ import os
 import sqlite3
 from collections.abc import Generator
 from contextlib import closing, contextmanager
-from typing import TypeVar, cast
+from typing import Any, overload
 from urllib.parse import quote
 
-from toolrail.store import CallsOf, ListRuns, LoadRun, Op
+from toolrail.store import CallRow, CallsOf, ListRuns, LoadRun, Op, RunRow
 from toolrail.stores.failures import StoreError, check_place, explained
 from toolrail.stores.schema import MIGRATIONS, version_of
 from toolrail.stores.statements import perform
-
-T = TypeVar("T")
 
 
 class StoreReader:
@@ -31,7 +29,13 @@ class StoreReader:
         with _opened(self.path):
             pass
 
-    def ask(self, op: Op[T]) -> T:
+    @overload
+    def ask(self, op: LoadRun) -> RunRow | None: ...
+    @overload
+    def ask(self, op: ListRuns) -> tuple[RunRow, ...]: ...
+    @overload
+    def ask(self, op: CallsOf) -> tuple[CallRow, ...]: ...
+    def ask(self, op: Op) -> Any:
         """One operation that reads, with the type of its answer.
 
         Raises:
@@ -41,7 +45,7 @@ class StoreReader:
         if not isinstance(op, ListRuns | CallsOf | LoadRun):
             raise TypeError(f"a reader does not answer {type(op).__name__}")
         with _opened(self.path) as db:
-            return cast(T, perform(db, op))
+            return perform(db, op)
 
 
 @contextmanager

@@ -29,7 +29,7 @@ GROUP = 256
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    ops: tuple[Op[Any], ...]
+    ops: tuple[Op, ...]
     handoff: Handoff
 
 
@@ -70,7 +70,7 @@ class SQLiteStore:
         self._thread: threading.Thread | None = None
         self._pid = 0
 
-    async def apply(self, *ops: Op[Any]) -> list[Any]:
+    async def apply(self, *ops: Op) -> list[Any]:
         """Does all operations in one transaction, in order; answers after the commit.
 
         Raises:
@@ -174,7 +174,7 @@ class _Writer:
         db.execute("COMMIT")
         return outcomes
 
-    def _one(self, db: sqlite3.Connection, ops: tuple[Op[Any], ...]) -> _Outcome:
+    def _one(self, db: sqlite3.Connection, ops: tuple[Op, ...]) -> _Outcome:
         db.execute("SAVEPOINT one")
         try:
             answers = [perform(db, op) for op in ops]

@@ -80,7 +80,7 @@ _TAKE_LEASE = (
 _DROP_LEASE = "DELETE FROM leases WHERE tenant = ? AND name = ? AND holder = ?"
 
 
-def perform(db: sqlite3.Connection, op: Op[Any]) -> Any:
+def perform(db: sqlite3.Connection, op: Op) -> Any:
     """Does one operation inside the caller's transaction, and answers it.
 
     Raises:
@@ -108,7 +108,7 @@ def perform(db: sqlite3.Connection, op: Op[Any]) -> Any:
     return None
 
 
-def _read(db: sqlite3.Connection, op: Op[Any]) -> Any:
+def _read(db: sqlite3.Connection, op: Op) -> Any:
     match op:
         case FindEffect(tenant, effect_key):
             return _one(call_row, _run(db, _HOLDER, (tenant, effect_key)))
