@@ -6,6 +6,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import proofs
 
@@ -37,4 +38,7 @@ class Account:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # No test asserts on the wall clock; Hypothesis does so of its own accord, unless it is told.
+    settings.register_profile("toolrail", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("toolrail")
     config.pluginmanager.register(Account(proofs.ACCOUNT), "promises")
