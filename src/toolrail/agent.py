@@ -36,7 +36,6 @@ from toolrail.store import SaveSession
 from toolrail.streaming import AgentStream
 from toolrail.turn import closing, save, take_turn
 
-D = TypeVar("D")
 D_contra = TypeVar("D_contra", contravariant=True)
 
 

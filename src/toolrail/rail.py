@@ -41,7 +41,6 @@ from toolrail.stores import open_store
 from toolrail.toolset import Toolset, from_definitions
 
 _NO_NULLS: frozenset[str] = frozenset()
-D = TypeVar("D")
 D_contra = TypeVar("D_contra", contravariant=True)
 
 

@@ -13,7 +13,7 @@ from toolrail.model import ModelFailure, ModelResponse, TurnRequest
 from toolrail.ports import log
 from toolrail.providers.wire import Json, plain
 from toolrail.run import Run
-from toolrail.turn import settle_turn
+from toolrail.turn import closing, settle_turn
 
 OptionsT = TypeVar("OptionsT")
 ChunkT = TypeVar("ChunkT")
@@ -71,7 +71,7 @@ class DropIn(Generic[OptionsT]):
     def options(self, run: Run[Any], *, parallel: bool | None, strict: bool) -> OptionsT:
         """A forced choice holds for the first turn only, so that it cannot loop; the last turn allows no call."""
         kept = self._kept(run, strict=strict)
-        choice = "none" if run.last_turn else run.tool_choice if run.state.turn == 0 else "auto"
+        choice = "none" if closing(run) else run.tool_choice if run.state.turn == 0 else "auto"
         return kept.fields(TurnRequest(choice, parallel))
 
     async def answer(self, run: Run[Any], response: object) -> list[ToolResult]:
