@@ -16,7 +16,7 @@ export PYRIGHT_PYTHON_GLOBAL_NODE = 0
 export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-services demo chat test check test-services test-lowest bench coverage dist lock clean
+.PHONY: help setup setup-services demo chat test check soak test-services test-lowest bench simulate coverage dist lock clean
 
 help: ## shows this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 16
@@ -37,7 +37,7 @@ setup-services: .venv/.services
 	@$(BIN)/python $(PIP) --require-hashes -r requirements/services.txt
 	@touch $@
 
-demo: setup ## shows the shop: four patterns, parallel tools, hostile calls, a table
+demo: setup ## shows the shop: four patterns, parallel tools, hostile calls, a lost payment, a table
 	@$(BIN)/python -m examples.shop.demo
 
 chat: setup ## asks the shop's agent your own questions
@@ -46,7 +46,7 @@ chat: setup ## asks the shop's agent your own questions
 test: setup ## all checks and tests that need no server
 	@rm -f .promises.json
 	@$(MAKE) --no-print-directory check
-	$(BIN)/python -m pytest -q -m "not services"
+	$(BIN)/python -m pytest -q -m "not services and not soak"
 
 check: setup ## style, layers and types
 	$(BIN)/ruff check .
@@ -57,8 +57,11 @@ check: setup ## style, layers and types
 test-services: setup-services ## the tests on a real PostgreSQL
 	$(BIN)/python -m pytest -q -m services
 
+soak: setup ## a million calls with faults: what must stay flat stays flat; SECONDS=60 for a part of it
+	TOOLRAIL_SOAK_SECONDS=$(or $(SECONDS),3600) $(BIN)/python -m pytest -q -s -m soak -o faulthandler_timeout=3000 tests/soak
+
 test-lowest: .venv-lowest/.setup ## the tests with the lowest versions that we say will do
-	$(LOWEST)/python -m pytest -q -m "not services" -p no:cacheprovider
+	$(LOWEST)/python -m pytest -q -m "not services and not soak" -p no:cacheprovider
 
 .venv-lowest/.setup: requirements/lowest.txt pyproject.toml
 	@$(PYTHON) -m venv --clear .venv-lowest
@@ -69,8 +72,12 @@ test-lowest: .venv-lowest/.setup ## the tests with the lowest versions that we s
 bench: setup ## measures; exit 1 if a bound was missed
 	@status=0; for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name || status=1; done; exit $$status
 
+simulate: setup ## many random runs of everything, with faults and crashes: SEEDS=2000, or SEED=7 for one in detail
+	@$(if $(SEED),$(BIN)/python -m tests.simulation --seed $(SEED) -v,$(BIN)/python -m tests.simulation \
+		--seeds 0..$(or $(SEEDS),2000) --processes 2)
+
 coverage: setup ## which branches the tests do not reach
-	$(BIN)/python -m pytest -q -m "not services" --cov --cov-report=term-missing
+	$(BIN)/python -m pytest -q -m "not services and not soak" --cov --cov-report=term-missing
 
 dist: setup ## the wheel and the source archive
 	$(BIN)/python -m build --no-isolation

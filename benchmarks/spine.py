@@ -17,8 +17,9 @@ from benchmarks.measure import Row, report
 
 BOUND = 7.0
 CALLS = 5_000
-ARGUMENTS = '{"order_id": "ORD-000001", "verbose": false}'
-One: TypeAlias = Callable[[], Awaitable[object]]
+ARGUMENTS = tuple(f'{{"order_id": "ORD-{n:06d}", "verbose": false}}' for n in range(CALLS + 200))
+"""Another order each time, on both sides: the same call with the same result would be a loop, and refused."""
+One: TypeAlias = Callable[[str], Awaitable[object]]
 
 
 async def get_order_status(order_id: str, verbose: bool = False) -> dict[str, object]:
@@ -26,8 +27,8 @@ async def get_order_status(order_id: str, verbose: bool = False) -> dict[str, ob
     return {"order_id": order_id, "status": "shipped", "verbose": verbose}
 
 
-async def bare() -> str:
-    return json.dumps(await get_order_status(**json.loads(ARGUMENTS)))
+async def bare(arguments: str) -> str:
+    return json.dumps(await get_order_status(**json.loads(arguments)))
 
 
 def rail() -> Any:
@@ -41,8 +42,8 @@ async def cost(one: One) -> float:
     """CPU seconds of one call."""
     gc.collect()
     start = time.process_time()
-    for _ in range(CALLS):
-        await one()
+    for arguments in ARGUMENTS[:CALLS]:
+        await one(arguments)
     return (time.process_time() - start) / CALLS
 
 
@@ -50,14 +51,15 @@ async def best() -> tuple[float, float]:
     """The best of five rounds for both sides, in turn, in one event loop and one open run, as in any agent loop."""
     from toolrail import ToolCall
 
-    through, calls = rail(), [ToolCall(id="call_1", name="get_order_status", arguments=ARGUMENTS)]
+    through = rail()
+    calls = {text: [ToolCall(id="call_1", name="get_order_status", arguments=text)] for text in ARGUMENTS}
     async with through.run([]) as run:
 
-        async def spine() -> object:
-            return await through.batch(calls, run)
+        async def spine(arguments: str) -> object:
+            return await through.batch(calls[arguments], run)
 
-        for _ in range(200):
-            await spine()
+        for arguments in ARGUMENTS[-200:]:
+            await spine(arguments)
         rounds = [(await cost(bare), await cost(spine)) for _ in range(5)]
     return min(theirs for theirs, _ in rounds), min(ours for _, ours in rounds)
 

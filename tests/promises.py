@@ -97,7 +97,7 @@ PROMISES: tuple[Promise, ...] = (
         "What a model is offered depends on the principal's permissions, is fixed at the start of a run byte for byte "
         "(prompt caches), and a tool that is hidden is also refused at execution. Open circuits and spent budgets are "
         "refusals with a reason, or `allowed_tools` where the provider has it.",
-        parts={"circuits-and-budgets": "deferred"},
+        parts={"permissions": "held", "circuits": "held", "budgets": "held"},
     ),
     own(
         "tool:errors",
@@ -109,7 +109,6 @@ PROMISES: tuple[Promise, ...] = (
         '`isolate="process"` runs a tool in a process of its own with memory and CPU limits that is really killed at '
         "its deadline; the shop shows it with a tool that runs code (in an existing sandbox, `pydantic-monty`) and one "
         "that calculates.",
-        status="deferred",
     ),
     # One call
     seed(
@@ -163,7 +162,7 @@ PROMISES: tuple[Promise, ...] = (
         "call's deadline and a retry budget, and only when repeating is safe: what a failure means follows the table "
         "in DESIGN section 1; an unsafe tool is repeated only after an explicit statement that nothing happened. There "
         "is one retry layer for model requests and one for tools, both recorded.",
-        parts={"budget": "deferred"},
+        parts={"attempts": "held", "budget": "held"},
     ),
     pain(
         "call:deadline",
@@ -171,7 +170,7 @@ PROMISES: tuple[Promise, ...] = (
         "cancellation or hang in clean-up, for sync tools in threads and for MCP tools; it reaches the other side "
         "where it can (HTTP time-outs, `statement_timeout`, MCP cancellation). The model and the ledger learn whether "
         "the outcome is failed or unknown.",
-        parts={"async": "held", "threads": "held", "mcp": "deferred", "reach": "deferred"},
+        parts={"async": "held", "threads": "held", "mcp": "deferred", "reach": "held"},
     ),
     seed(
         "call:sync",
@@ -203,7 +202,7 @@ PROMISES: tuple[Promise, ...] = (
         "call:size",
         "Results over a cap (default 32 KB) are kept whole outside the conversation; the model gets a preview, the "
         "size and a way to read more.",
-        parts={"read-more": "deferred"},
+        parts={"preview": "held", "read-more": "held"},
     ),
     own(
         "call:images",
@@ -252,7 +251,7 @@ PROMISES: tuple[Promise, ...] = (
             "per-tool": "held",
             "tokens": "held",
             "time": "held",
-            "money": "deferred",
+            "money": "held",
         },
     ),
     pain(
@@ -260,7 +259,6 @@ PROMISES: tuple[Promise, ...] = (
         "The same call with the same result, the same error again and again, and ping-pong between two calls are "
         "noticed: first a hint to the model (3), then refusal (5); ending the run is opt-in, beside the hard limits. "
         "Polling tools are exempt.",
-        status="deferred",
     ),
     pain(
         "loop:history",
@@ -292,17 +290,14 @@ PROMISES: tuple[Promise, ...] = (
         "effect:once",
         "A declared key field makes a second identical effect return the first result, within its scope, across "
         "retries, siblings, turns, runs and processes that share the ledger.",
-        status="deferred",
     ),
     pain(
         "effect:conflict",
         "The same key with different other arguments is refused, never answered with the first result.",
-        status="deferred",
     ),
     own(
         "effect:transaction",
         "A tool that writes to the store's own database can commit its effect and its `done` in one transaction.",
-        status="deferred",
     ),
     own(
         "effect:observe",
@@ -314,25 +309,22 @@ PROMISES: tuple[Promise, ...] = (
         "effect:unknown",
         "After a timeout or crash of a tool that is not safe to repeat, the outcome is `unknown`: never repeated by "
         "itself, told to the model in words, listed for a person, settled by `verify` or by hand.",
-        status="deferred",
     ),
     pain(
         "effect:approval",
         "A tool or policy can ask a person. The approval binds the exact effective arguments, is used once, expires, "
         "names the approver; edit-then-approve is a new digest; siblings that ran do not run again; no approver means "
         "no.",
-        status="deferred",
     ),
     pain(
         "effect:resume",
         "A run killed at any instant resumes from its journal with no lost result and no effect repeated that was not "
         "safe to repeat.",
-        status="deferred",
+        parts={"clean-restart": "held", "killed": "deferred"},
     ),
     own(
         "effect:park",
         "A run that waits for a person for days holds no task and no memory.",
-        status="deferred",
     ),
     # Authority
     seed(
@@ -385,7 +377,6 @@ PROMISES: tuple[Promise, ...] = (
     own(
         "auth:limits",
         "Rates and budgets per principal and per tool.",
-        status="deferred",
     ),
     pain(
         "auth:audit",
@@ -455,18 +446,15 @@ PROMISES: tuple[Promise, ...] = (
     pain(
         "steady:circuit",
         "A dependency that fails is no longer called nor offered until one probe succeeds: one at a time.",
-        status="deferred",
     ),
     own(
         "steady:rate",
         "Token buckets per tool and principal; waiting has a bound, then `RATE_LIMITED` with when to come back.",
-        status="deferred",
     ),
     own(
         "steady:isolation",
         "No tool can break the runtime: exceptions, `BaseException`, `sys.exit`, deep recursion, huge results, blocked "
         "threads, tasks that swallow cancellation.",
-        status="deferred",
     ),
     own(
         "steady:drain",
@@ -479,17 +467,14 @@ PROMISES: tuple[Promise, ...] = (
         "The whole runtime (loop, store, limits, leases, approvals, faults, clock) runs deterministically from a seed; "
         "a failing seed prints its one-line reproduction. And at every await and store operation an exception, a "
         "cancellation, a crash and a hang are injected in turn, exhaustively: all promises hold.",
-        status="deferred",
     ),
     own(
         "steady:fair",
         "A tenant at 100 times its load does not raise the others' p99 by more than 10 %.",
-        status="deferred",
     ),
     own(
         "steady:soak",
         "A million calls, thousands of runs at once: memory flat, no leaked task, thread or file.",
-        status="deferred",
     ),
     # Growth
     own(

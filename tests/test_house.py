@@ -19,7 +19,16 @@ SOURCE = ROOT / "src" / "toolrail"
 FILES = sorted(SOURCE.rglob("*.py"))
 
 EDGES = {"cli", "providers", "records", "stores", "testing"}
-MACHINE = {"background.py", "clock.py", "interrupts.py", "pool.py"}
+MACHINE = {
+    "background.py",
+    "clock.py",
+    "interrupts.py",
+    "isolated.py",
+    "pool.py",
+    "processes.py",
+    "starting.py",
+    "watchdog.py",
+}
 """Core modules whose purpose is the machine: its clock, its threads, its signals."""
 
 MAX_LINES = 600
@@ -28,8 +37,17 @@ MAX_NAMES = 45
 LAZY = {
     "__init__.py": ("toolrail.agent", "toolrail.sync"),
     "cli/__init__.py": ("toolrail.cli.",),
+    "definition.py": ("toolrail.isolation",),
+    "encoding.py": ("toolrail.previews.windows",),
+    "gates/board.py": ("toolrail.gates.rates",),
+    "opening.py": ("toolrail.history",),
+    "rail.py": ("toolrail.approvals", "toolrail.health", "toolrail.reconcile", "toolrail.settling"),
     "providers/__init__.py": ("toolrail.providers.",),
-    "stores/__init__.py": ("toolrail.stores.sqlite",),
+    "stages/encode.py": ("toolrail.previews.windows",),
+    "stages/execute.py": ("toolrail.processes", "toolrail.stages.hedge", "toolrail.stages.transact"),
+    "stages/settle.py": ("toolrail.stages.token",),
+    "startup.py": ("toolrail.stages.transact",),
+    "stores/__init__.py": ("toolrail.stores.postgres", "toolrail.stores.sqlite"),
 }
 """Where a function may import our own package: what needs an extra, or what most programs never use."""
 

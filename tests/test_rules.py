@@ -32,6 +32,18 @@ MESSAGES = {
     "TR110": "TR110 TR110.py:5 orders(): a generator cannot be a tool. Mend: Return a list instead of yielding.",
     "TR111": "TR111 renamed(): no tool is named 'fnid'. Mend: Name tools of the toolset.",
     "TR112": "TR112 TR112.py:3 find(): there is no option 'requries'. Mend: Did you mean 'requires'?",
+    "TR113": (
+        "TR113 TR113.py:3 run_code(): there is no isolation 'proces'. Mend: Write isolate=\"process\", or "
+        "isolate=Isolation(...) from toolrail.isolation."
+    ),
+    "TR114": (
+        "TR114 TR114.py:4 <lambda>(): another process cannot find the handler: it is a lambda, or was made inside a "
+        "function. Mend: Make it a function at the top of a module, under its own name."
+    ),
+    "TR115": (
+        "TR115 TR115.py:3 run_code(): an isolated handler cannot have the context. Mend: Take arguments only; what "
+        "needs the context belongs into a tool that is not isolated."
+    ),
     "TR201": ("TR201 TR201.py:3 find(): the parameter 'order' has no annotation. Mend: Annotate it, as in order: str."),
     "TR202": (
         "TR202 TR202.py:5 find(): the parameter 'notify' has a type that a model cannot fill in: Cannot generate "
@@ -64,6 +76,18 @@ MESSAGES = {
         "TR304 TR304.py:3 pay(): its effect must hold within the tenant, but the default store forgets with the "
         'process. Mend: Give Rail(store="sqlite:///rail.db"), or write store="memory://" to accept that.'
     ),
+    "TR305": (
+        'TR305 TR305.py:3 book(): hedge= would do its effect twice. Mend: Declare effect="read", or drop hedge=.'
+    ),
+    "TR306": (
+        "TR306 TR306.py:3 pay(): resource_concurrency= has no resource. Mend: Name it: "
+        'order=Order(resource="account:{iban}").'
+    ),
+    "TR307": (
+        "TR307 TR307.py:4 order(): it writes through ctx.transaction(), but the store has no database for that. Mend: "
+        'Give Rail(store="sqlite:///rail.db"), or a PostgreSQL URL.'
+    ),
+    "TR308": "TR308 Budget(calls_per_tool={'pya': 1}): the rail has no tool 'pya'. Mend: Did you mean 'pay'?",
     "TR401": (
         "TR401 anthropic:claude: extended thinking allows no temperature but 1. Mend: Leave the temperature out."
     ),
@@ -92,7 +116,7 @@ def raised() -> set[str]:
     texts = (
         node.value
         for path in SOURCE.rglob("*.py")
-        if path.name != "rules.py"
+        if path.parent.name != "rules"
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     )

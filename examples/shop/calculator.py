@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from fractions import Fraction
 
+from toolrail import ToolError
+
 MAX_CHARACTERS = 200
 MAX_DEPTH = 40
 MAX_EXPONENT = 64
@@ -27,6 +29,14 @@ class Calculation:
     value: str
     exact: bool
     """False: the digits never end, and were rounded to 28 significant ones."""
+
+
+def calculate(expression: str) -> Calculation:
+    """Works out a formula with exact decimals."""
+    try:
+        return evaluate(expression)
+    except ValueError as error:
+        raise ToolError(str(error)) from None
 
 
 def evaluate(expression: str) -> Calculation:

@@ -39,16 +39,21 @@ class Product:
 
 
 class Catalogue(Protocol):
-    """Two questions, so that a search engine can take the place of SQL."""
+    """Two questions, so that a search engine can take the place of SQL.
 
-    async def search(self, query: str, *, category: Category | None = None, limit: int = 5) -> list[Product]:
+    `within` is how many seconds the answer is waited for: the database itself gives up then, with a `TimeoutError`.
+    """
+
+    async def search(
+        self, query: str, *, category: Category | None = None, limit: int = 5, within: float | None = None
+    ) -> list[Product]:
         """The best matches first: products with all words of `query`, or, where none has all, with any of them.
 
         A query without words finds every product (of the category), by name.
         """
         ...
 
-    async def product(self, product_id: str) -> Product | None:
+    async def product(self, product_id: str, *, within: float | None = None) -> Product | None:
         """The product with this id, if there is one."""
         ...
 

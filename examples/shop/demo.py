@@ -1,4 +1,4 @@
-"""`make demo`: the shop, its agent and toolrail in between, in four parts of a few seconds in all."""
+"""`make demo`: the shop, its agent and toolrail in between, in five parts of a few seconds in all."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from examples.shop.demo_hostile import show_hostile
 from examples.shop.demo_model import PRICES, Chosen, chosen_model
 from examples.shop.demo_parallel import both_sets, show_parallel
 from examples.shop.demo_patterns import Ran, show_patterns
+from examples.shop.demo_payment import show_payment
 from examples.shop.demo_rail import INSTRUCTIONS, LOGGED_IN, RECORD, STORE, forget_record, shop_rail
 from examples.shop.demo_screen import Screen
 from examples.shop.demo_table import show_table
@@ -49,6 +50,7 @@ async def show(screen: Screen, chosen: Chosen) -> int:
             ran = await show_patterns(screen, agent, shop, recorder)
             await show_parallel(screen, sets)
             await show_hostile(screen, rail, shop)
+            await show_payment(screen, store=store, sinks=[recorder])
             show_table(screen, recorder, PRICES)
     finally:
         quotes.close()

@@ -1,4 +1,4 @@
-"""Part 4 of the demo: what its own events say of each tool, and what the tokens cost."""
+"""Part 5 of the demo: what its own events say of each tool, and what the tokens cost."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def spent(events: Sequence[ModelSettled], prices: Mapping[str, Price]) -> list[S
 
 def show_table(screen: Screen, recorder: Recorder, prices: Mapping[str, Price]) -> None:
     """Prints both."""
-    screen.title(4, "What the record says: every call of this demo, by tool")
+    screen.title(5, "What the record says: every call of this demo, by tool")
     screen.line()
     lines = [
         (

@@ -66,12 +66,20 @@ class TooLate:
 
 
 class Orders(Protocol):
-    """What a customer can do with orders."""
+    """What a customer can do with orders.
 
-    async def find(self, order_id: str, *, customer_id: str) -> Order | NotYours | NoSuchOrder:
+    `within` is how many seconds the answer is waited for: the database itself gives up then, with a `TimeoutError`, so
+    that no order is cancelled after somebody was told that it took too long.
+    """
+
+    async def find(
+        self, order_id: str, *, customer_id: str, within: float | None = None
+    ) -> Order | NotYours | NoSuchOrder:
         """The customer's own order."""
         ...
 
-    async def cancel(self, order_id: str, *, customer_id: str) -> Cancelled | TooLate | NotYours | NoSuchOrder:
+    async def cancel(
+        self, order_id: str, *, customer_id: str, within: float | None = None
+    ) -> Cancelled | TooLate | NotYours | NoSuchOrder:
         """Cancels the customer's own order while it is placed or paid."""
         ...

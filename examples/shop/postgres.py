@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractAsyncContextManager
+import math
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import astuple, dataclass
 from typing import Any, Protocol, cast
 
@@ -18,6 +19,7 @@ _SCHEMA_NAME = "toolrail_shop"
 _BUILD_LOCK = 0x53484F50
 _POOL_SIZE = 8
 _COMMAND_SECONDS = 10.0
+_SERVER_LATER_MS = 100
 _SCHEMA = f"""
 DROP SCHEMA IF EXISTS {_SCHEMA_NAME} CASCADE;
 CREATE SCHEMA {_SCHEMA_NAME};
@@ -107,11 +109,13 @@ class PostgresCatalogue:
 
     pool: Pool
 
-    async def search(self, query: str, *, category: Category | None = None, limit: int = 5) -> list[Product]:
+    async def search(
+        self, query: str, *, category: Category | None = None, limit: int = 5, within: float | None = None
+    ) -> list[Product]:
         """See `Catalogue.search`."""
         words = search_words(query)[:MAX_WORDS]
         if not words:
-            return await self._browse(category, limit)
+            return await self._browse(category, limit, within=within)
         for joint in (" & ", " | "):
             found = await self._products(
                 ", to_tsquery('english', $1) AS wanted WHERE terms @@ wanted AND ($2::text IS NULL OR category = $2)"
@@ -119,23 +123,24 @@ class PostgresCatalogue:
                 joint.join(words),
                 category,
                 limit,
+                within=within,
             )
             if found:
                 return found
         return []
 
-    async def product(self, product_id: str) -> Product | None:
+    async def product(self, product_id: str, *, within: float | None = None) -> Product | None:
         """See `Catalogue.product`."""
-        found = await self._products(" WHERE id = $1", product_id)
+        found = await self._products(" WHERE id = $1", product_id, within=within)
         return found[0] if found else None
 
-    async def _browse(self, category: Category | None, limit: int) -> list[Product]:
+    async def _browse(self, category: Category | None, limit: int, *, within: float | None) -> list[Product]:
         # COLLATE "C" sorts by bytes, as SQLite does, whatever the database's own locale.
         where = ' WHERE $1::text IS NULL OR category = $1 ORDER BY name COLLATE "C", id LIMIT $2'
-        return await self._products(where, category, limit)
+        return await self._products(where, category, limit, within=within)
 
-    async def _products(self, rest: str, *args: object) -> list[Product]:
-        async with self.pool.acquire() as connection:
+    async def _products(self, rest: str, *args: object, within: float | None) -> list[Product]:
+        async with _connection(self.pool, within) as connection:
             rows = await connection.fetch(f"SELECT {_PRODUCT} FROM products{rest}", *args)
         return [Product(*row) for row in rows]
 
@@ -146,14 +151,18 @@ class PostgresOrders:
 
     pool: Pool
 
-    async def find(self, order_id: str, *, customer_id: str) -> Order | NotYours | NoSuchOrder:
+    async def find(
+        self, order_id: str, *, customer_id: str, within: float | None = None
+    ) -> Order | NotYours | NoSuchOrder:
         """See `Orders.find`."""
-        async with self.pool.acquire() as connection:
+        async with _connection(self.pool, within) as connection:
             return await _find(connection, order_id, customer_id)
 
-    async def cancel(self, order_id: str, *, customer_id: str) -> Cancelled | TooLate | NotYours | NoSuchOrder:
+    async def cancel(
+        self, order_id: str, *, customer_id: str, within: float | None = None
+    ) -> Cancelled | TooLate | NotYours | NoSuchOrder:
         """See `Orders.cancel`."""
-        async with self.pool.acquire() as connection, connection.transaction():
+        async with _connection(self.pool, within) as connection, connection.transaction():
             changed = await connection.fetchval(
                 "UPDATE orders SET state = 'cancelled', delivery_on = NULL"
                 " WHERE id = $1 AND customer_id = $2 AND state = ANY($3::text[]) RETURNING id",
@@ -165,6 +174,22 @@ class PostgresOrders:
         if not isinstance(found, Order):
             return found
         return Cancelled(found) if changed else TooLate(found)
+
+
+@asynccontextmanager
+async def _connection(pool: Pool, within: float | None) -> AsyncGenerator[Connection]:
+    """A connection whose every statement the server ends by itself, a little after the caller has stopped waiting: the
+    caller's own time-out comes first, and what is still at work then, also when this process died, does nothing late.
+    """
+    async with pool.acquire() as connection:
+        if within is not None:
+            milliseconds = math.ceil(1000 * min(within, _COMMAND_SECONDS)) + _SERVER_LATER_MS
+            # For the session and not only for a transaction; the pool resets it when the connection comes back.
+            await connection.execute("SELECT set_config('statement_timeout', $1, false)", str(milliseconds))
+        try:
+            yield connection
+        except asyncpg.QueryCanceledError as error:
+            raise TimeoutError("the database did not answer in time") from error
 
 
 async def _find(connection: Connection, order_id: str, customer_id: str) -> Order | NotYours | NoSuchOrder:

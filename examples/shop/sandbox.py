@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import pydantic_monty as monty
 
+from toolrail import ToolError
+
 SECONDS = 1.0
 MEMORY_BYTES = 64 * 1024 * 1024
 PRINT_BYTES = 256 * 1024
@@ -30,6 +32,14 @@ class PythonResult:
 
 class SandboxError(Exception):
     """The code failed or went over a limit; the text is about the code alone and may be shown to whoever wrote it."""
+
+
+def run_python(code: str) -> PythonResult:
+    """Runs a short piece of Python in a sandbox and returns its last value and what it printed."""
+    try:
+        return run_code(code)
+    except SandboxError as error:
+        raise ToolError(str(error)) from None
 
 
 def run_code(code: str, *, seconds: float = SECONDS, memory_bytes: int = MEMORY_BYTES) -> PythonResult:

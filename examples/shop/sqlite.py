@@ -7,7 +7,9 @@ so more threads would buy nothing; no thread would mean that a lock held by anot
 from __future__ import annotations
 
 import asyncio
+import math
 import sqlite3
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,6 +26,8 @@ T = TypeVar("T")
 
 _APPLICATION_ID = 0x53484F50
 _LOCK_SECONDS = 2.0
+_LOOK_INSTRUCTIONS = 10_000
+"""Steps of SQLite's machine, far less than a millisecond, between two looks at the clock."""
 _TABLES = ("terms", "lines", "orders", "customers", "products")
 _SCHEMA = (
     "CREATE TABLE products (id TEXT PRIMARY KEY, name TEXT NOT NULL, description TEXT NOT NULL, category TEXT NOT NULL,"
@@ -53,12 +57,17 @@ class SqliteDatabase:
         """
         self._connection = await self._on_thread(lambda: _connect(path, fresh=fresh))
 
-    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """What `work` returns; it runs on the database's thread."""
+    async def run(self, work: Callable[[sqlite3.Connection], T], *, within: float | None = None) -> T:
+        """What `work` returns; it runs on the database's thread. After `within` seconds it neither starts nor goes on:
+        a `TimeoutError`.
+        """
         connection = self._connection
         if connection is None:
             raise RuntimeError("the shop's database is not open")
-        return await self._on_thread(lambda: work(connection))
+        if within is None:
+            return await self._on_thread(lambda: work(connection))
+        end = time.monotonic() + within
+        return await self._on_thread(lambda: _until(end, connection, work))
 
     async def close(self) -> None:
         """Closes connection and thread; a second time does nothing."""
@@ -71,23 +80,45 @@ class SqliteDatabase:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
 
+def _until(end: float, connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+    left = end - time.monotonic()
+    if left <= 0:  # whoever asked has gone while others were served
+        raise TimeoutError("the database was busy for too long")
+    connection.execute(f"PRAGMA busy_timeout = {math.ceil(1000 * min(left, _LOCK_SECONDS)) + 1}")
+    connection.set_progress_handler(lambda: time.monotonic() > end, _LOOK_INSTRUCTIONS)
+    try:
+        return work(connection)
+    except sqlite3.OperationalError as error:
+        if time.monotonic() > end:
+            raise TimeoutError("the database did not answer in time") from error
+        raise
+    finally:
+        connection.set_progress_handler(None, 0)
+        connection.execute(f"PRAGMA busy_timeout = {int(1000 * _LOCK_SECONDS)}")
+
+
 @dataclass(frozen=True, slots=True)
 class SqliteCatalogue:
     """The catalogue port on SQLite's full-text index."""
 
     database: SqliteDatabase
 
-    async def search(self, query: str, *, category: Category | None = None, limit: int = 5) -> list[Product]:
+    async def search(
+        self, query: str, *, category: Category | None = None, limit: int = 5, within: float | None = None
+    ) -> list[Product]:
         """See `Catalogue.search`."""
         words = search_words(query)[:MAX_WORDS]
-        return await self.database.run(lambda connection: _search(connection, words, category=category, limit=limit))
+        return await self.database.run(
+            lambda connection: _search(connection, words, category=category, limit=limit), within=within
+        )
 
-    async def product(self, product_id: str) -> Product | None:
+    async def product(self, product_id: str, *, within: float | None = None) -> Product | None:
         """See `Catalogue.product`."""
         rows = await self.database.run(
             lambda connection: connection.execute(
                 f"SELECT {_COLUMNS} FROM products p WHERE p.id = ?", (product_id,)
-            ).fetchall()
+            ).fetchall(),
+            within=within,
         )
         return Product(*rows[0]) if rows else None
 
@@ -98,13 +129,17 @@ class SqliteOrders:
 
     database: SqliteDatabase
 
-    async def find(self, order_id: str, *, customer_id: str) -> Order | NotYours | NoSuchOrder:
+    async def find(
+        self, order_id: str, *, customer_id: str, within: float | None = None
+    ) -> Order | NotYours | NoSuchOrder:
         """See `Orders.find`."""
-        return await self.database.run(lambda connection: _find(connection, order_id, customer_id))
+        return await self.database.run(lambda connection: _find(connection, order_id, customer_id), within=within)
 
-    async def cancel(self, order_id: str, *, customer_id: str) -> Cancelled | TooLate | NotYours | NoSuchOrder:
+    async def cancel(
+        self, order_id: str, *, customer_id: str, within: float | None = None
+    ) -> Cancelled | TooLate | NotYours | NoSuchOrder:
         """See `Orders.cancel`."""
-        return await self.database.run(lambda connection: _cancel(connection, order_id, customer_id))
+        return await self.database.run(lambda connection: _cancel(connection, order_id, customer_id), within=within)
 
 
 def _search(

@@ -12,16 +12,14 @@ from http import HTTPStatus
 from typing import Annotated, TypedDict, cast
 
 import httpx2
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from examples.shop import calculator, sandbox
-from examples.shop.calculator import Calculation
 from examples.shop.catalogue import Product
 from examples.shop.orders import Cancelled, NoSuchOrder, NotYours, Order, OrderState, TooLate
-from examples.shop.sandbox import PythonResult
 from examples.shop.shop import Shop
 from examples.shop.vocabulary import Category
-from toolrail import NotAuthorised, RunContext, Tool, ToolError, once, tool
+from toolrail import NotAuthorised, RunContext, Tool, ToolError, once, tool, tool_from_model
 
 OrderId = Annotated[str, Field(pattern=r"^ORD-[A-Z0-9]{6}$", description="Order number, e.g. ORD-7K2M9Q")]
 ProductId = Annotated[str, Field(pattern=r"^PRD-[0-9]{5}$", description="Product id from a search, e.g. PRD-00042")]
@@ -85,7 +83,7 @@ async def search_products(
     category: Annotated[Category | None, Field(description="Only products of this category")] = None,
 ) -> list[ProductHit]:
     """Searches the catalogue by words; the best matches come first."""
-    products = await ctx.deps.catalogue.search(query, category=category, limit=max_results)
+    products = await ctx.deps.catalogue.search(query, category=category, limit=max_results, within=ctx.remaining)
     return [_hit(product) for product in products]
 
 
@@ -98,7 +96,7 @@ async def search_products(
 )
 async def get_order_status(ctx: RunContext[Shop], order_id: OrderId) -> OrderStatus:
     """Looks up one of the customer's own orders: status, delivery date, items, total."""
-    match await ctx.deps.orders.find(order_id, customer_id=ctx.principal.id):
+    match await ctx.deps.orders.find(order_id, customer_id=ctx.principal.id, within=ctx.remaining):
         case NoSuchOrder():
             raise ToolError(_no_order(order_id))
         case NotYours():
@@ -116,7 +114,7 @@ async def get_order_status(ctx: RunContext[Shop], order_id: OrderId) -> OrderSta
 )
 async def cancel_order(ctx: RunContext[Shop], order_id: OrderId) -> OrderStatus:
     """Cancels one of the customer's own orders, for good, while it is not shipped yet."""
-    match await ctx.deps.orders.cancel(order_id, customer_id=ctx.principal.id):
+    match await ctx.deps.orders.cancel(order_id, customer_id=ctx.principal.id, within=ctx.remaining):
         case NoSuchOrder():
             raise ToolError(_no_order(order_id))
         case NotYours():
@@ -140,54 +138,53 @@ async def shipping_quote(
     quantity: Annotated[int, Field(ge=1, le=20, description="How many pieces")] = 1,
 ) -> ShippingQuote:
     """Asks the carrier for the price and the days of a delivery."""
-    product = await ctx.deps.catalogue.product(product_id)
+    product = await ctx.deps.catalogue.product(product_id, within=ctx.remaining)
     if product is None:
         raise ToolError(f"No product {product_id}.")
     response = await ctx.deps.http.get(
-        f"{ctx.deps.quotes_url}/quote", params={"grams": product.weight_grams * quantity, "country": country}
+        f"{ctx.deps.quotes_url}/quote",
+        params={"grams": product.weight_grams * quantity, "country": country},
+        timeout=_no_longer(ctx.deps.http.timeout, ctx.remaining),
     )
     if response.status_code == HTTPStatus.UNPROCESSABLE_ENTITY:
         raise ToolError(f"The carrier does not deliver this to {country}.")
     return _quote(response.raise_for_status())
 
 
-@tool(
+class Formula(BaseModel):
+    """What `calculate` takes."""
+
+    expression: str = Field(
+        max_length=calculator.MAX_CHARACTERS, description="Formula with + - * / ** and parentheses, e.g. 3 * 19.99"
+    )
+
+
+class Program(BaseModel):
+    """What `run_python` takes."""
+
+    code: str = Field(max_length=10_000, description="Python; the last expression is the result. No files, no network")
+
+
+# What a model wrote is worked out in a process of its own, which is killed when it takes too long. Such a process loads
+# the handler's module at each call, so these two stand in modules that load fast, and not here.
+calculate = tool_from_model(
+    Formula,
+    calculator.calculate,
     effect="read",
-    timeout=1.0,
+    timeout=5.0,
+    isolate="process",
     when="an answer needs arithmetic, however simple: totals, differences, shares",
     when_not="more than a formula is needed: run_python has variables and loops",
 )
-def calculate(
-    expression: Annotated[
-        str,
-        Field(
-            max_length=calculator.MAX_CHARACTERS, description="Formula with + - * / ** and parentheses, e.g. 3 * 19.99"
-        ),
-    ],
-) -> Calculation:
-    """Works out a formula with exact decimals."""
-    try:
-        return calculator.evaluate(expression)
-    except ValueError as error:
-        raise ToolError(str(error)) from None
-
-
-@tool(
+run_python = tool_from_model(
+    Program,
+    sandbox.run_python,
     effect="read",
-    timeout=5.0,
+    timeout=10.0,
+    isolate="process",
     when="an answer needs more than a formula: loops, lists, dates, sorting",
     when_not="a single formula does: calculate is exact",
 )
-def run_python(
-    code: Annotated[
-        str, Field(max_length=10_000, description="Python; the last expression is the result. No files, no network")
-    ],
-) -> PythonResult:
-    """Runs a short piece of Python in a sandbox and returns its last value and what it printed."""
-    try:
-        return sandbox.run_code(code)
-    except sandbox.SandboxError as error:
-        raise ToolError(str(error)) from None
 
 
 TOOLS: tuple[Tool[Shop], ...] = (
@@ -198,6 +195,12 @@ TOOLS: tuple[Tool[Shop], ...] = (
     calculate,
     run_python,
 )
+
+
+def _no_longer(own: httpx2.Timeout, seconds: float) -> httpx2.Timeout:
+    """The client's own patience, but never beyond the call's deadline."""
+    parts = own.as_dict()
+    return httpx2.Timeout(**{name: seconds if part is None else min(part, seconds) for name, part in parts.items()})
 
 
 def _no_order(order_id: str) -> str:

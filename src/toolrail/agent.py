@@ -10,7 +10,8 @@ from typing import Any, Generic, TypeVar, Unpack, overload
 
 from toolrail.asking import Asker, Show
 from toolrail.background import BACKGROUND
-from toolrail.errors import RunStopped
+from toolrail.decisions import ANONYMOUS, Principal
+from toolrail.errors import RunError, RunStopped
 from toolrail.events import RunRepaired
 from toolrail.history.repair import repair
 from toolrail.limits import RunLimits
@@ -30,8 +31,10 @@ from toolrail.providers import model_for
 from toolrail.rail import Rail
 from toolrail.records.prices import Cost, Price, cost_of
 from toolrail.request import Request, RunOptions, check_choice, ignored, offered_choice, request_of
+from toolrail.resuming import Answers, PendingCall, pending_of, resume_turn, suspended
 from toolrail.run import Run
-from toolrail.session import held_session, trimmed
+from toolrail.session import PARKED, held_session, parking, result_cap, trimmed
+from toolrail.settings import counts, instance
 from toolrail.store import SaveSession
 from toolrail.streaming import AgentStream
 from toolrail.turn import closing, save, take_turn
@@ -48,9 +51,9 @@ class AgentResult:
     """The validated output where one was declared, else the text; None when there is none."""
     text: str
     stop_reason: str
-    """`answer`, `question`, `limit:turns`, `limit:calls`, `limit:tokens`, `limit:seconds`, `context_length`,
-    `refusal`, `content_filter`, `truncated`, `empty`, `output_invalid`, `model_unavailable`, `shutting_down` or
-    `cancelled`."""
+    """`answer`, `question`, `limit:turns`, `limit:calls`, `limit:tokens`, `limit:money`, `limit:seconds`,
+    `limit:repeats`, `context_length`, `refusal`, `content_filter`, `truncated`, `empty`, `output_invalid`,
+    `model_unavailable`, `store_unavailable`, `shutting_down`, `cancelled` or `pending`."""
     calls: tuple[ToolResult, ...]
     """Every call's result, in order."""
     turns: int
@@ -58,6 +61,8 @@ class AgentResult:
     cost: Cost
     messages: list[Message]
     """The whole conversation, valid for the next request to the same provider."""
+    pending: tuple[PendingCall, ...] = ()
+    """The calls that wait for a person or another system, where `stop_reason` is `pending`: see `Agent.resume`."""
     notes: tuple[str, ...] = ()
     """What was noticed on the way: a repaired history, a tool choice that the server ignored, a model's failure."""
 
@@ -91,8 +96,9 @@ class Agent(Generic[D_contra]):
         tool_choice: for the first turn of each run; then it is "auto" again, so that it cannot loop.
         parallel: False for at most one call in a response.
         strict: let the provider constrain decoding to the tools' schemas, where its dialect can say them.
-        prices: by model name; a model without one has an unknown cost.
-        context_tokens: older parts of a session are left out so that it stays about under this.
+        prices: by model name, beside the rail's own; a model without one has an unknown cost.
+        context_tokens: the model's context. Older parts of a session are left out so that it stays about under this,
+            and no result takes more than a share of it (`RailLimits(result_share=...)`).
 
     Raises:
         DefinitionError: the model's spec is unknown, or the provider cannot combine what is asked for.
@@ -121,13 +127,17 @@ class Agent(Generic[D_contra]):
     ) -> None:
         self.model = model_for(model)
         self.rail = rail
+        counts("Agent", context_tokens=context_tokens)
+        if limits is not None:
+            instance("Agent", "limits", limits, of=RunLimits, mend="Write limits=RunLimits(...).")
         self.limits = limits or RunLimits()
         if max_turns is not None:
             self.limits = replace(self.limits, turns=max_turns)
         self.tool_choice: ToolChoice = tool_choice
         self.parallel = parallel
-        self.prices = prices or {}
+        self.prices = {**rail.ports.prices, **(prices or {})}
         self.context_tokens = context_tokens
+        self._result_cap = result_cap(context_tokens, rail.ports.limits.result_share)
         self._output = Output(output) if output is not None else None
         self._setup = Setup(
             tools=tuple(rail.toolset),
@@ -169,6 +179,94 @@ class Agent(Generic[D_contra]):
             asyncio.CancelledError: the run was cancelled; a session keeps what was settled.
         """
         return _stopped(await self.work(self._request(prompt, deps, options), None), raise_on_stop)
+
+    @overload
+    async def resume(
+        self: Agent[object],
+        run_id: str,
+        *,
+        deps: None = None,
+        principal: Principal = ANONYMOUS,
+        approvals: Answers | None = None,
+        raise_on_stop: bool = False,
+    ) -> AgentResult: ...
+    @overload
+    async def resume(
+        self,
+        run_id: str,
+        *,
+        deps: D_contra,
+        principal: Principal = ANONYMOUS,
+        approvals: Answers | None = None,
+        raise_on_stop: bool = False,
+    ) -> AgentResult: ...
+    async def resume(
+        self,
+        run_id: str,
+        *,
+        deps: Any = None,
+        principal: Principal = ANONYMOUS,
+        approvals: Answers | None = None,
+        raise_on_stop: bool = False,
+    ) -> AgentResult:
+        """Goes on with a run that was suspended (`stop_reason` is `pending`), here or in another process that has the
+        store. Calls that are decided or settled by now run, their results take the place of what the model was told,
+        and the loop goes on. While some still wait, the run is suspended again.
+
+        If the conversation of its session has gone on meanwhile, the results stand where the calls were made, and a
+        line at the end tells the model of them.
+
+        Args:
+            run_id: `AgentResult.run_id`.
+            deps: what handlers get as `ctx.deps`; nothing of it was stored.
+            principal: who is logged in: the one of whom the run is. Permissions are those of now.
+            approvals: decisions by the id of their approval: True and False are those of `principal`, an `Approval`
+                says who decides. What others decide with `rail.approvals.decide` needs none.
+            raise_on_stop: raise when the run ends without an answer or a question.
+
+        Raises:
+            RunNotFound: there is no such run of this principal.
+            RunBusy: somebody goes on with it just now.
+            RunError: it waits for nothing.
+            ApprovalError: a decision cannot be taken; nothing has run then.
+
+        Example: `await agent.resume(result.run_id, approvals={result.pending[0].approval: True}, principal=user)`
+        """
+        work = self._resumed(run_id, deps, principal=principal, approvals=approvals)
+        return _stopped(await work, raise_on_stop)
+
+    @overload
+    def resume_sync(
+        self: Agent[object],
+        run_id: str,
+        *,
+        deps: None = None,
+        principal: Principal = ANONYMOUS,
+        approvals: Answers | None = None,
+        raise_on_stop: bool = False,
+    ) -> AgentResult: ...
+    @overload
+    def resume_sync(
+        self,
+        run_id: str,
+        *,
+        deps: D_contra,
+        principal: Principal = ANONYMOUS,
+        approvals: Answers | None = None,
+        raise_on_stop: bool = False,
+    ) -> AgentResult: ...
+    def resume_sync(
+        self,
+        run_id: str,
+        *,
+        deps: Any = None,
+        principal: Principal = ANONYMOUS,
+        approvals: Answers | None = None,
+        raise_on_stop: bool = False,
+    ) -> AgentResult:
+        """`resume` for synchronous code, as `run_sync` is `run`."""
+        work = self._resumed(run_id, deps, principal=principal, approvals=approvals)
+        return _stopped(BACKGROUND.run(work, lending=self.rail.ports.pool.lend()), raise_on_stop)
 
     @overload
     def run_sync(
@@ -225,19 +323,55 @@ class Agent(Generic[D_contra]):
                 messages[:] = trimmed(messages, self.context_tokens)
             progress = _Progress([], list(notes))
             async with self._opened(request, messages) as run:
-                run.null_means_default = conversation.null_means_default
+                self._prepare(run, conversation)
                 run.observer = show
                 run.keepers.extend(keepers)
+                if not keepers:
+                    provider = conversation.codec.provider
+                    run.park = parking(
+                        run.ports, messages, run_id=run.id, principal=request.principal, provider=provider
+                    )
                 if keepers:
                     await save(run)  # the user's words outlive this process, whatever comes next
                 if notes:
                     run.emit(lambda head: RunRepaired(head, tuple(notes)))
                 await self._timed(run, self._loop(run, self._narrowed(run, conversation), request, progress, show))
-            return self._result(run, progress)
+            return await self._result(run, progress)
 
-    def _opened(self, request: Request, messages: list[Message]) -> AbstractAsyncContextManager[Run[Any]]:
+    def _prepare(self, run: Run[Any], conversation: Conversation) -> None:
+        run.null_means_default = conversation.null_means_default
+        run.result_cap = self._result_cap
+        run.model, run.prices = self.model.name, self.prices
+
+    async def _resumed(self, run_id: str, deps: Any, *, principal: Principal, approvals: Answers | None) -> AgentResult:
+        ports, conversation = self.rail.ports, self.model.open(self._setup)
+        state = await suspended(ports, run_id, principal)
+        name = state.session or f"{PARKED}{run_id}"
+        progress, request = _Progress([], []), Request("", deps, principal, (), state.session, "auto")
+        held = held_session(ports, name, principal=principal, provider=conversation.codec.provider)
+        async with held as conversed:
+            async with self._opened(request, conversed.messages, run_id=run_id) as run:
+                self._prepare(run, conversation)
+                conversation = self._narrowed(run, conversation)
+                run.keepers.append(conversed.save)
+                batch = await resume_turn(run, conversation.codec, approvals=approvals)
+                progress.calls.extend(batch.results)
+                if batch.interrupt is not None:
+                    raise batch.interrupt
+                await self._timed(run, self._loop(run, conversation, request, progress, None))
+            conversed.over = state.session is None and not run.state.pending
+            return await self._result(run, progress)
+
+    def _opened(
+        self, request: Request, messages: list[Message], *, run_id: str | None = None
+    ) -> AbstractAsyncContextManager[Run[Any]]:
         return self.rail.run(
-            messages, principal=request.principal, deps=request.deps, limits=self.limits, session=request.session
+            messages,
+            principal=request.principal,
+            deps=request.deps,
+            limits=self.limits,
+            run_id=run_id,
+            session=request.session,
         )
 
     def _narrowed(self, run: Run[Any], conversation: Conversation) -> Conversation:
@@ -331,11 +465,13 @@ class Agent(Generic[D_contra]):
         if request.session is None:
             yield list(request.messages), []
             return
+        if request.session.startswith(PARKED):
+            raise RunError(f"A session's name must not begin with {PARKED!r}: suspended runs are kept there.")
         held = held_session(self.rail.ports, request.session, principal=request.principal, provider=self.provider)
         async with held as conversed:
             yield conversed.messages, [conversed.save]
 
-    def _result(self, run: Run[Any], progress: _Progress) -> AgentResult:
+    async def _result(self, run: Run[Any], progress: _Progress) -> AgentResult:
         text = progress.text if run.stop_reason in _TEXTUAL else ""
         return AgentResult(
             run_id=run.id,
@@ -347,7 +483,8 @@ class Agent(Generic[D_contra]):
             usage=run.usage,
             cost=cost_of(run.usage, self.model.name, self.prices),
             messages=run.messages,
-            notes=tuple(progress.notes),
+            pending=await pending_of(run),
+            notes=(*progress.notes, *run.notes),
         )
 
 
@@ -360,6 +497,8 @@ _TEXTUAL = (
     "output_invalid",
     "limit:turns",
     "limit:calls",
+    "limit:repeats",
+    "limit:money",
 )
 
 

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from toolrail.arguments.values import Accepted
+from toolrail.codes import Code
 from toolrail.definition import Tool
 from toolrail.events import CallRequested
 from toolrail.messages import ToolCall, ToolResult
-from toolrail.ports import Ports
-from toolrail.run import Job, Run
+from toolrail.ports import Ports, log
+from toolrail.run import Job, Run, ToolEnded
+from toolrail.stages.settle import settle
 from toolrail.stages.validate import validate
+from toolrail.store import CallRow
+from toolrail.wording import told
+
+if TYPE_CHECKING:
+    from toolrail.budgets import Account
+
+_NONE: Mapping[int, ToolResult | CallRow] = {}
 
 
 @dataclass(slots=True)
@@ -26,30 +35,109 @@ class Batch:
 
 
 async def settle_all(
-    ports: Ports, run: Run[Any], calls: Sequence[ToolCall], *, position: str, truncated: bool, over: str | None = None
+    ports: Ports,
+    run: Run[Any],
+    calls: Sequence[ToolCall],
+    *,
+    position: str,
+    truncated: bool,
+    over: str | None = None,
+    known: Mapping[int, ToolResult | CallRow] = _NONE,
 ) -> Batch:
     """Answers every call exactly once, whatever happens to any of them. Does not raise.
 
     `position` makes the calls' keys unique within the run; `over` names a limit that has no room for any of them.
+    `known` has, by index, what a process that died has left: the results of calls that it had answered, which only
+    count, and the rows of those that it had begun.
     """
-    jobs = reserve(ports, run, calls, position=position, truncated=truncated)
-    for job in jobs:
-        job.over = job.over or over
-    if not jobs:
-        return Batch([], None)
+    jobs = reserve(ports, run, calls, position=position, truncated=truncated, known=known)
+    if over is not None:
+        for job in jobs:
+            job.over = job.over or over
+    if run.named:
+        run.stored = False  # the first claim brings along what was counted: whoever takes over goes on from there
+    if run.account is not None and jobs:
+        batch = await _on_account(run, run.account, jobs, truncated=truncated)
+    else:
+        batch = await settle_jobs(run, jobs) if jobs else Batch([], None)
+    if known:
+        batch.results = _merged(known, jobs, batch.results, count=len(calls))
+    return batch
+
+
+def _merged(
+    known: Mapping[int, ToolResult | CallRow], jobs: Sequence[Job], results: Sequence[ToolResult], *, count: int
+) -> list[ToolResult]:
+    found = {at: one for at, one in known.items() if isinstance(one, ToolResult)}
+    found.update((job.index, one) for job, one in zip(jobs, results, strict=True))
+    return [found[at] for at in range(count)]
+
+
+async def _on_account(run: Run[Any], account: Account, jobs: list[Job], *, truncated: bool) -> Batch:
+    stopped = await account.reserve([job for job in jobs if job.over is None and not truncated])
+    if stopped is not None:
+        return Batch([await _unstarted(run, job, stopped.code) for job in jobs], stopped.interrupt)
+    batch = await settle_jobs(run, jobs)
+    batch.results = account.tell(batch.results)
+    return batch
+
+
+async def _unstarted(run: Run[Any], job: Job, code: Code) -> ToolResult:
+    """The answer to a call of a batch that did not begin."""
+    result = await settle(job, run.ports.refuse(job, code))
+    if run.observer is not None:
+        run.observer(ToolEnded(job.call, result))
+    return result
+
+
+def note_pending(run: Run[Any], results: Sequence[ToolResult], position: str) -> bool:
+    """Remembers the calls of a batch that wait for a person or another system; whether there are any."""
+    found = False
+    for at, one in enumerate(results):
+        if one.status == "pending":
+            found = True
+            run.state.pending = (*run.state.pending, f"{run.id}:{position}:{at}")
+    return found
+
+
+async def settle_jobs(run: Run[Any], jobs: list[Job]) -> Batch:
+    """Takes calls that are reserved through the spine, at the same time unless order is declared."""
     if len(jobs) == 1:
-        return Batch([await run.spine(jobs[0])], _interrupt_of(jobs[0]))
-    put_in_order(run, jobs)
-    return await _together(run, jobs)
+        batch = Batch([await run.spine(jobs[0])], _interrupt_of(jobs[0]))
+    else:
+        put_in_order(run, jobs)
+        batch = await _together(run, jobs)
+    if run.notices:
+        _notify(run, batch)
+    return batch
 
 
-def reserve(ports: Ports, run: Run[Any], calls: Sequence[ToolCall], *, position: str, truncated: bool) -> list[Job]:
+def _notify(run: Run[Any], batch: Batch) -> None:
+    """What became known of earlier calls goes to the model with the last result; once."""
+    *others, last = batch.results
+    lines, run.notices = " ".join(run.notices), []
+    batch.results = [*others, replace(last, content=told(last.content, lines, key="since"))]
+
+
+def reserve(
+    ports: Ports,
+    run: Run[Any],
+    calls: Sequence[ToolCall],
+    *,
+    position: str,
+    truncated: bool,
+    known: Mapping[int, ToolResult | CallRow] = _NONE,
+) -> list[Job]:
     """Counts every call against the run's limits, in the model's order, before any of them starts."""
-    started = run.now()
+    started, turn = run.now(), f"{run.state.run_id}:{position}"
     jobs: list[Job] = []
     for index, call in enumerate(calls):
-        job = Job(ports, run, call, index, f"{run.id}:{position}:{index}", started, truncated=truncated)
-        job.over = run.count(call.name)
+        job = Job(ports, run, call, index, f"{turn}:{index}", started, truncated, run.count(call.name))
+        if known:
+            earlier = known.get(index)
+            if isinstance(earlier, ToolResult):
+                continue
+            job.begun = earlier
         jobs.append(job)
         if run.heard:
             _requested(job)
@@ -63,7 +151,7 @@ def _requested(job: Job) -> None:
 
 def _interrupt_of(job: Job) -> BaseException | None:
     """What came from outside. A CancelledError that a policy or a store raised by itself did not."""
-    if not isinstance(job.interrupt, asyncio.CancelledError):
+    if job.interrupt is None or not isinstance(job.interrupt, asyncio.CancelledError):
         return job.interrupt
     task = asyncio.current_task()
     return job.interrupt if task is None or task.cancelling() else None
@@ -86,6 +174,8 @@ async def _together(run: Run[Any], jobs: list[Job]) -> Batch:
         except asyncio.CancelledError as cancelled:
             interrupt = cancelled
             _cancel(tasks)
+        except Exception:  # whatever it was: the calls go on, and each has its result
+            log.exception("Waiting for a batch failed; it is waited for again.")
     found = next((job.interrupt for job in jobs if isinstance(job.interrupt, KeyboardInterrupt)), interrupt)
     return Batch([task.result() for task in tasks], found)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os as _os
 import random as _random
 import time as _time
 from typing import Protocol
@@ -22,6 +23,10 @@ class Clock(Protocol):
         """A new id, unique and ordered by time: `run_0192f0c1a2b3_4f9c21d8e07a`."""
         ...
 
+    def secret(self) -> str:
+        """128 bits that nobody can guess, as 32 hex digits."""
+        ...
+
 
 class SystemClock:
     """The machine's clock and random numbers."""
@@ -37,6 +42,9 @@ class SystemClock:
 
     def new_id(self, prefix: str) -> str:
         return make_id(prefix, _time.time(), self._random.getrandbits(64))
+
+    def secret(self) -> str:
+        return _os.urandom(16).hex()
 
 
 def make_id(prefix: str, wall: float, bits: int) -> str:

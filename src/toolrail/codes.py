@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
+
+from toolrail.frozen import frozen
 
 Status = Literal["ok", "error", "denied", "pending", "unknown", "cancelled"]
 """How a call ended. `unknown` means: it was started, and nobody can say whether it took effect."""
@@ -41,7 +42,7 @@ class Code(StrEnum):
     INTERNAL_ERROR = "INTERNAL_ERROR"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CodeInfo:
     """One row of the table."""
 

@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
 from typing import Any, Generic, Protocol, TypeVar
 
 from toolrail.decisions import Principal
 from toolrail.errors import NotAuthorised, ToolError
+from toolrail.frozen import frozen
+from toolrail.messages import Trust
 
 DepsT_co = TypeVar("DepsT_co", covariant=True)
+
+
+@frozen
+class KeptResult:
+    """A long result, whole, and what the tool that reads on in it must know."""
+
+    content: str
+    trust: Trust
+    cap: int
+    """Bytes that an answer may have."""
+    reader: str
+    """The reading tool's own name in this run."""
+
+
+class Transaction(Protocol):
+    """What `ctx.transaction()` gives: for `async with` in an async handler, for `with` in a sync one."""
+
+    async def __aenter__(self) -> Any: ...
+
+    async def __aexit__(self, kind: Any, error: Any, traceback: Any, /) -> None: ...
+
+    def __enter__(self) -> Any: ...
+
+    def __exit__(self, kind: Any, error: Any, traceback: Any, /) -> None: ...
 
 
 class CallControl(Protocol):
@@ -32,8 +57,12 @@ class CallControl(Protocol):
         """Passes a handler's progress on."""
         ...
 
-    def transaction(self) -> AbstractAsyncContextManager[Any] | None:
-        """A transaction of the store's own database, if it has one."""
+    async def read_result(self, handle: str) -> KeptResult | None:
+        """A long result of this run that was kept, if there is one under this handle."""
+        ...
+
+    def transaction(self) -> Transaction | None:
+        """A transaction of the store's own database, where the call has one."""
         ...
 
 
@@ -68,7 +97,8 @@ class RunContext(Generic[DepsT_co]):
         self.call_key = call_key
         """This call's own key, unique for all time."""
         self.idempotency_key = idempotency_key
-        """The same for every attempt and repeat of the same effect: pass it to the other side."""
+        """Pass it to the other side. The same for each attempt of this call, and for a later one that repeats it since
+        its outcome is not known."""
         self.deadline = deadline
         """On the event loop's clock, in seconds; `remaining` is easier."""
         self.attempt = attempt
@@ -107,13 +137,37 @@ class RunContext(Generic[DepsT_co]):
         """Tells whoever watches the run how far the call is. Never shown to the model."""
         self._control.progress(text)
 
-    def transaction(self) -> AbstractAsyncContextManager[Any]:
-        """One transaction of the store's own database that commits the effect and this call's `done` together.
+    def transaction(self) -> Transaction:
+        """One transaction of the store's own database (SQLite, PostgreSQL) that commits this call's effect and its end
+        together: there it happens exactly once. Declare such a tool `effect=transactional(...)`.
+
+        Left by an exception it is rolled back. Otherwise it stays open, and is committed with the call's result once
+        the handler has returned; whatever goes wrong before that rolls it back, and the key is free again. So all that
+        the tool does must be in it. Keep it short: SQLite lets nobody else write meanwhile, the store itself included,
+        which waits 4 s at most. Call no other tool inside it. A call has one transaction in each attempt.
+
+        In it, SQLite has `tx.execute(sql, parameters)`, which answers rows (awaited in an async handler, plain in a
+        sync one); PostgreSQL has asyncpg's connection, in async handlers. Do not commit in it yourself.
 
         Raises:
-            ToolError: the store has no database of its own to write to.
+            ToolError: the call's time is over, or this is its second transaction.
+            DefinitionError: TR307, on entering it: the store has no database, or the tool is declared as a read.
+
+        Example:
+
+            async with ctx.transaction() as tx:
+                await tx.execute("INSERT INTO payments (invoice) VALUES (?)", (invoice,))
         """
         found = self._control.transaction()
         if found is None:
-            raise ToolError("This tool needs a store with transactions.", nothing_happened=True)
+            raise ToolError("There is no transaction here.", nothing_happened=True)
         return found
+
+
+async def kept_result(ctx: RunContext[Any], handle: str) -> KeptResult | None:
+    """For a tool that reads on in kept results: what stands under the handle, if it belongs to this run and principal.
+
+    Raises:
+        ToolError: the store cannot be asked now.
+    """
+    return await ctx._control.read_result(handle)  # pyright: ignore[reportPrivateUsage]

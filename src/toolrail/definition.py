@@ -9,6 +9,7 @@ import pathlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import (
+    TYPE_CHECKING,
     Any,
     Concatenate,
     Generic,
@@ -32,11 +33,17 @@ from toolrail.arguments.typed import (
     resolve_hints,
 )
 from toolrail.context import RunContext
+from toolrail.decisions import Ask
 from toolrail.digests import blake2b
 from toolrail.effects import BY_NAME, UNDECLARED, Effect
 from toolrail.errors import DefinitionError
+from toolrail.frozen import frozen
 from toolrail.limits import DEFAULT_LIMITS, CallLimits
 from toolrail.messages import Trust
+from toolrail.settings import counts, flags, instance, positive, several, texts, wrong
+
+if TYPE_CHECKING:
+    from toolrail.isolation import Isolation
 
 D = TypeVar("D")
 S = TypeVar("S")
@@ -44,17 +51,29 @@ P = ParamSpec("P")
 DepsT_contra = TypeVar("DepsT_contra", contravariant=True)
 
 
-@dataclass(frozen=True, slots=True)
+Condition = Callable[[Mapping[str, Any]], "bool | Ask"]
+"""Whether a person is asked about a call with these arguments. One that raises asks."""
+
+
+@frozen
 class Access:
     """Who may call a tool."""
 
     requires: tuple[str, ...] = ()
     """Permissions, all of them, by exact name. A principal without them is not even offered the tool."""
-    approve: bool = False
-    """A person is asked before each call."""
+    approve: bool | Ask | Condition = False
+    """A person is asked before each call; or before those of which a condition says so, by their arguments:
+    `lambda arguments: arguments["amount"] > 100`. An `Ask` says who may approve, and until when."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.requires, str):  # else each of its letters would be a permission
+            wrong("Access", "requires", self.requires, problem="is no tuple.", mend=f"Write ({self.requires!r},).")
+        several("Access", "requires", self.requires)
+        if self.approve is not False:
+            _check_condition(self.approve)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ResultRules:
     """What becomes of a tool's result."""
 
@@ -63,9 +82,15 @@ class ResultRules:
     trust: Trust = "untrusted"
     output: type[Any] | None = None
     """The declared type of the result. A result that misses it is flagged, never reported as a failure."""
+    reads_kept: bool = False
+    """The tool reads on in long results; see `toolrail.results`. Where it is offered they are kept whole."""
+
+    def __post_init__(self) -> None:
+        counts("ResultRules", max_bytes=self.max_bytes)
+        flags("ResultRules", reads_kept=self.reads_kept)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Order:
     """How a call stands to the other calls of the same response. Without one they run at the same time."""
 
@@ -73,6 +98,11 @@ class Order:
     """All earlier calls end before it starts; all later ones wait for it."""
     resource: str | None = None
     """Calls of one resource run in the model's order unless all are reads: `"order:{order_id}"`, by arguments."""
+
+    def __post_init__(self) -> None:
+        flags("Order", barrier=self.barrier)
+        if self.resource is not None:
+            texts("Order", resource=self.resource)
 
 
 class ToolOptions(TypedDict, total=False):
@@ -91,10 +121,18 @@ class ToolOptions(TypedDict, total=False):
     """Seconds; short for `limits=CallLimits(timeout=...)`."""
     requires: str | tuple[str, ...]
     """Permissions; short for `access=Access(requires=...)`."""
+    approve: bool | Ask | Condition
+    """Whether a person is asked first; short for `access=Access(approve=...)`."""
     limits: CallLimits
+    dependency: str
+    """The system behind the tool, as in "bank": tools of one dependency share its circuit and its retry budget."""
     access: Access
     result: ResultRules
     order: Order
+    isolate: Literal["process"] | Isolation
+    """Runs the handler in a process of its own that is killed at its deadline; see `toolrail.isolation`."""
+    polling: bool
+    """Made to be called again and again with the same arguments: exempt from loop detection."""
     extra: Literal["forbid", "ignore"]
     """What to do with arguments the schema does not know. Only a read may ignore them."""
 
@@ -112,9 +150,15 @@ class Tool(Generic[DepsT_contra]):
     fn: Callable[..., Any]
     effect: Effect = UNDECLARED
     limits: CallLimits = DEFAULT_LIMITS
-    access: Access = Access()
-    result: ResultRules = ResultRules()
-    order: Order = Order()
+    access: Access = Access()  # noqa: RUF009 - frozen
+    result: ResultRules = ResultRules()  # noqa: RUF009
+    order: Order = Order()  # noqa: RUF009
+    dependency: str = ""
+    """What it shares a circuit and a retry budget with; without one it is its own."""
+    polling: bool = False
+    """The same call with the same result again is no loop."""
+    isolate: Isolation | None = None
+    """The handler runs in a process of its own, within these limits."""
     where: str = ""
     """The place of its definition, for error messages."""
     takes_context: bool = False
@@ -280,18 +324,23 @@ def _build(reader: ArgumentReader, fn: Callable[..., Any], options: ToolOptions,
         raise DefinitionError("TR110", where, "a generator cannot be a tool.", "Return a list instead of yielding.")
     effect = _effect(options, where)
     _check_effect(effect, reader, options, where)
+    limits, order = _limits(options, where), _order(options, reader, where)
+    _check_limits(limits, effect, order, where)
     return Tool(
         name=name,
         description=guided(options.get("description", doc), options.get("when"), options.get("when_not")),
         reader=reader,
         fn=fn,
         effect=effect,
-        limits=_limits(options, where),
+        limits=limits,
         access=_access(options, where),
         result=options.get("result", ResultRules()),
-        order=_order(options, reader, where),
+        order=order,
+        dependency=options.get("dependency", ""),
+        polling=options.get("polling", False),
+        isolate=_isolate(options, fn, where),
         where=where,
-        is_async=_is_async(fn),
+        is_async=_is_async(fn) and "isolate" not in options,
     )
 
 
@@ -305,13 +354,23 @@ def _check_options(options: ToolOptions, where: str) -> None:
             near = difflib.get_close_matches(name, known, n=1)
             mend = f"Did you mean {near[0]!r}?" if near else f"Use one of {', '.join(known)}."
             raise DefinitionError("TR112", where, f"there is no option {name!r}.", mend)
+    owner, given = f"{where} @tool", cast("Mapping[str, Any]", options)
+    texts(owner, **{name: given[name] for name in _TEXTS if given.get(name) is not None})
+    flags(owner, polling=given.get("polling", False))
+    for name, kind in _GROUPS.items():
+        if name in given:
+            instance(owner, name, given[name], of=kind, mend=f"Write {name}={kind.__name__}(...).")
+
+
+_TEXTS = ("name", "description", "when", "when_not", "dependency")
+_GROUPS: dict[str, type[Any]] = {"limits": CallLimits, "access": Access, "result": ResultRules, "order": Order}
 
 
 def _effect(options: ToolOptions, where: str) -> Effect:
     given = options.get("effect", UNDECLARED)
     if isinstance(given, Effect):
         return given
-    if given not in BY_NAME:
+    if not isinstance(given, str) or given not in BY_NAME:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise DefinitionError(
             "TR106",
             where,
@@ -345,16 +404,39 @@ def _limits(options: ToolOptions, where: str) -> CallLimits:
         return limits
     if "limits" in options:
         raise DefinitionError("TR302", where, "timeout= and limits= are both given.", "Put the timeout into limits=.")
+    positive(f"{where} @tool", must=True, timeout=options["timeout"])
     return replace(limits, timeout=options["timeout"])
 
 
+def _check_limits(limits: CallLimits, effect: Effect, order: Order, where: str) -> None:
+    if limits.hedge is not None and effect.kind != "read":
+        raise DefinitionError(
+            "TR305", where, "hedge= would do its effect twice.", 'Declare effect="read", or drop hedge=.'
+        )
+    if limits.resource_concurrency is not None and order.resource is None:
+        raise DefinitionError(
+            "TR306", where, "resource_concurrency= has no resource.", 'Name it: order=Order(resource="account:{iban}").'
+        )
+
+
 def _access(options: ToolOptions, where: str) -> Access:
-    if "requires" not in options:
+    short = [name for name in ("requires", "approve") if name in options]
+    if not short:
         return options.get("access", Access())
     if "access" in options:
-        raise DefinitionError("TR302", where, "requires= and access= are both given.", "Put requires into access=.")
-    given = options["requires"]
-    return Access(requires=(given,) if isinstance(given, str) else tuple(given))
+        one = short[0]
+        raise DefinitionError("TR302", where, f"{one}= and access= are both given.", f"Put {one} into access=.")
+    requires = several(f"{where} @tool", "requires", options.get("requires", ()))
+    return Access(requires=requires, approve=options.get("approve", False))
+
+
+def _check_condition(approve: object) -> None:
+    if _is_async(approve):
+        mend = "Write a plain function of the arguments; what must be awaited belongs into a policy."
+        wrong("Access", "approve", approve, problem="is async, and nobody would await it.", mend=mend)
+    if not (isinstance(approve, bool | Ask) or callable(approve)):
+        mend = "Write True, False, an Ask or a function of the arguments."
+        wrong("Access", "approve", approve, problem="is no condition.", mend=mend)
 
 
 def _order(options: ToolOptions, reader: ArgumentReader, where: str) -> Order:
@@ -370,8 +452,16 @@ def _order(options: ToolOptions, reader: ArgumentReader, where: str) -> Order:
     return order
 
 
-def _is_async(fn: Callable[..., Any]) -> bool:
-    inner = fn.func if isinstance(fn, functools.partial) else fn
+def _isolate(options: ToolOptions, fn: Callable[..., Any], where: str) -> Isolation | None:
+    if "isolate" not in options:
+        return None
+    from toolrail.isolation import isolation_of  # most programs isolate nothing
+
+    return isolation_of(options["isolate"], fn, where=where)
+
+
+def _is_async(fn: object) -> bool:
+    inner: object = fn.func if isinstance(fn, functools.partial) else fn
     called = getattr(type(inner), "__call__", None)  # noqa: B004 - an instance with an async `__call__`
     return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(called)
 

@@ -15,6 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from toolrail.frozen import frozen
+
 
 @dataclass(slots=True)
 class Returned:
@@ -23,14 +25,14 @@ class Returned:
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Raised:
     """The tool raised, by itself."""
 
     error: BaseException
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TimedOut:
     """The deadline came first."""
 
@@ -38,7 +40,7 @@ class TimedOut:
     """It did not even end when it was closed; its child tasks may go on."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Interrupted:
     """The waiter itself was cancelled, and the tool with it."""
 
@@ -58,14 +60,16 @@ async def drive(
     seconds: float,
     grace: float = 0.05,
     active: set[Driven] | None = None,
+    job: Any = None,
 ) -> Ended:
     """Runs `coro` to its end, for at most `seconds` and one `grace`; never raises.
 
     When the waiting task is cancelled, the tool is cancelled too and the answer is `Interrupted`: it is for the caller
     to pass the cancellation on. An abandoned tool is closed at its next step, if it ever comes to one: it does not go
-    on to further effects. `active` holds what is under way, so that a rail that closes can make it expire.
+    on to further effects. `active` holds what is under way, so that a rail that closes can make it expire; `job` says
+    what it is, for a watchdog that finds it at work.
     """
-    driven = Driven(coro, seconds, grace)
+    driven = Driven(coro, seconds, grace, job)
     if active is not None:
         active.add(driven)
     try:
@@ -101,14 +105,16 @@ class Driven(Coroutine[Any, Any, None]):
         "_timed_out",
         "_timer",
         "answer",
+        "job",
         "loop",
         "task",
     )
 
-    def __init__(self, coro: Coroutine[Any, Any, Any], seconds: float, grace: float) -> None:
+    def __init__(self, coro: Coroutine[Any, Any, Any], seconds: float, grace: float, job: Any = None) -> None:
         self.loop = loop = asyncio.get_running_loop()
         self.answer: asyncio.Future[None] = loop.create_future()
         self._coro = coro
+        self.job = job
         self._deadline = loop.time() + seconds
         self._grace = grace
         self._begun = self._killed = self._timed_out = False
@@ -214,7 +220,8 @@ class Driven(Coroutine[Any, Any, None]):
             self._settle(_ABANDONED)
 
     def ended(self) -> Ended:
-        """What to tell the waiter."""
+        """What to tell the waiter, at the end."""
+        del self.task  # it holds us: without this each call would be a cycle, left to the collector
         abandoned = self._outcome is _ABANDONED
         if self._interrupted is not None:
             return Interrupted(abandoned, self._interrupted[0])

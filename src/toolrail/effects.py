@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from toolrail.codes import Code, Status
+from toolrail.errors import DefinitionError
+from toolrail.frozen import frozen
+from toolrail.settings import flags, near, not_negative, several
 
 EffectKind = Literal["read", "idempotent", "keyed", "verified", "once", "undeclared"]
 Scope = Literal["run", "session", "principal", "tenant"]
+SCOPES: tuple[Scope, ...] = ("run", "session", "principal", "tenant")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Happened:
     """The other side says: the effect took place, with this result."""
 
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WillNotHappen:
     """The other side says: it did not take place and will not. Only this allows a repeat."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Unclear:
     """The other side cannot say."""
 
@@ -33,7 +36,7 @@ Verdict = Happened | WillNotHappen | Unclear
 Verifier = Callable[..., Awaitable[Verdict]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Effect:
     """An effect class with its options. Made by the functions below, or by its name: `effect="read"`."""
 
@@ -47,6 +50,21 @@ class Effect:
     """Seconds after a failure before the other side is asked."""
     marked: bool = False
     """The handler calls `ctx.begin_effect()`; what fails before that did nothing."""
+    transactional: bool = False
+    """The whole effect is what the handler writes through `ctx.transaction()`."""
+
+    def __post_init__(self) -> None:
+        owner = "transactional" if self.transactional else self.kind
+        several(owner, "by", self.by)
+        if self.scope is not None and self.scope not in SCOPES:  # it would hold for everybody
+            meant = near(self.scope, SCOPES)
+            mend = f"Did you mean {meant!r}?" if meant else f"Use one of {', '.join(SCOPES)}."
+            raise DefinitionError("TR106", f"{owner}(scope={self.scope!r})", f"there is no scope {self.scope!r}.", mend)
+        if self.kind == "verified" and not callable(self.verify):
+            mend = "Write verified(fn), where await fn(ctx, args) answers Happened, WillNotHappen or Unclear."
+            raise DefinitionError("TR106", f"verified({self.verify!r})", "there is nobody to ask.", mend)
+        not_negative(owner, must=True, settle_after=self.settle_after)
+        flags(owner, marked=self.marked)
 
     @property
     def writes(self) -> bool:
@@ -57,6 +75,22 @@ class Effect:
     def holds_key(self) -> bool:
         """Whether an open call stands in the way of another one. Undeclared tools never do."""
         return self.kind in ("keyed", "verified", "once", "idempotent")
+
+
+@frozen
+class Later:
+    """What a handler returns when another system will say how its call ended: through `rail.settle`.
+
+    Example:
+
+        @tool(effect=once(by="invoice"))
+        async def pay(ctx: RunContext[Shop], invoice: str) -> Later:
+            '''Pays an invoice by bank transfer.'''
+            return Later(token=await ctx.deps.bank.order(invoice, key=ctx.idempotency_key))
+    """
+
+    token: str = ""
+    """The other system's name for it, by which `rail.settle` finds the call. Empty: it is found by its call key."""
 
 
 READ = Effect("read")
@@ -70,21 +104,40 @@ def once(*, by: str | tuple[str, ...] = (), scope: Scope | None = None, marked: 
 
     Example: `@tool(effect=once(by="invoice", scope="tenant"))`
     """
-    return Effect("once", by=(by,) if isinstance(by, str) else by, scope=scope, marked=marked)
+    return Effect("once", by=several("once", "by", by), scope=scope, marked=marked)
 
 
 def keyed(*, by: str | tuple[str, ...] = (), scope: Scope | None = None) -> Effect:
     """The other side honours `ctx.idempotency_key`, so a repeat under that key changes nothing more."""
-    return Effect("keyed", by=(by,) if isinstance(by, str) else by, scope=scope)
+    return Effect("keyed", by=several("keyed", "by", by), scope=scope)
 
 
 def verified(
     fn: Verifier, *, by: str | tuple[str, ...] = (), scope: Scope | None = None, settle_after: float = 0.0
 ) -> Effect:
     """`fn(ctx, args)` can ask the other side whether the effect took place."""
-    return Effect(
-        "verified", by=(by,) if isinstance(by, str) else by, scope=scope, verify=fn, settle_after=settle_after
-    )
+    keys = several("verified", "by", by)
+    return Effect("verified", by=keys, scope=scope, verify=fn, settle_after=settle_after)
+
+
+TRANSACTION = ("transaction",)
+"""The flags of a `started` row whose effect is only in its transaction: once it has lapsed, nothing happened."""
+
+
+def transactional(*, by: str | tuple[str, ...] = (), scope: Scope | None = None) -> Effect:
+    """The whole effect is what the handler writes to the store's own database through `ctx.transaction()`: it happens
+    exactly once. What is not committed with the end of its call did not happen, so it is never unknown after a crash.
+
+    It is `verified` by the ledger itself: once a lease has lapsed, a row that is not done says `WillNotHappen`.
+
+    Example: `@tool(effect=transactional(by="invoice", scope="tenant"))`
+    """
+    keys = several("transactional", "by", by)
+    return Effect("verified", by=keys, scope=scope, verify=_not_committed, marked=True, transactional=True)
+
+
+async def _not_committed(*_: Any) -> Verdict:
+    return WillNotHappen()
 
 
 BY_NAME: dict[str, Effect] = {
@@ -95,12 +148,16 @@ BY_NAME: dict[str, Effect] = {
     "undeclared": UNDECLARED,
 }
 
+DOUBTED: frozenset[EffectKind] = frozenset(("once", "keyed", "verified"))
+"""Classes whose `ToolError` says nothing where a passing failure stands behind it: who writes `except Timeout: raise
+ToolError(...)` knows no more than the time-out did. An idempotent effect may be made again, whatever became of it."""
+
 FailureKind = Literal["statement", "transient", "unexpected", "deadline", "cancelled"]
 """How a handler failed: by its own word (`ToolError`), by a passing fault of a dependency with all attempts spent,
 by any other exception, by its deadline, or because the run was cancelled."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Meaning:
     """One cell of the failure table."""
 

@@ -4,12 +4,14 @@ Exception
 +-- ToolError            a tool's own statement: this failed, and here is what the model may read
 |   +-- ModelRetry       the model should call again with other arguments
 |   +-- NotAuthorised    the logged-in user may not
+|   +-- ProcessDied      an isolated tool's process went over a limit, or crashed
 +-- DefinitionError      a tool is defined wrongly; raised at start-up
 +-- RunError             a run is used wrongly
     +-- RunBusy          another holder works on this run or session now
     +-- RunNotFound      no such run for this principal
     +-- TurnConflict     another message was already answered at this position
     +-- RunStopped       a run ended before an answer, and the caller asked for an exception
+    +-- ApprovalError    a decision about a call that waits cannot be taken
 """
 
 from __future__ import annotations
@@ -66,6 +68,11 @@ class NotAuthorised(ToolError):
         self.like = like
 
 
+class ProcessDied(ToolError):
+    """The process of an isolated tool went over a limit or crashed. Raised by us, not by tool code: the model reads the
+    text where the tool only reads; for any other effect it says nothing of what happened before."""
+
+
 class DefinitionError(Exception):
     """A tool, toolset or rail is defined wrongly. `toolrail rule ID` explains each rule.
 
@@ -102,3 +109,7 @@ class RunStopped(RunError):
     def __init__(self, reason: str) -> None:
         super().__init__(f"The run stopped before an answer: {reason}.")
         self.reason = reason
+
+
+class ApprovalError(RunError):
+    """A decision cannot be taken: there is no such question, it is decided or expired, or this person may not."""

@@ -6,10 +6,10 @@ are named tuples, because a call makes several: these cost a third of a frozen d
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
 from toolrail.codes import Code, Status
+from toolrail.frozen import frozen
 from toolrail.messages import Usage
 
 
@@ -30,7 +30,7 @@ class Head(NamedTuple):
     trace: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CallRef:
     """Which call: common to all events about one."""
 
@@ -188,6 +188,16 @@ class BudgetNear(NamedTuple):
     left: float
 
 
+class LoopBlocked(NamedTuple):
+    """An async tool holds the event loop, and every other call with it. Given to the sinks while it still does, so from
+    a thread of its own; once for each block."""
+
+    head: Head
+    call: CallRef
+    seconds: float
+    """So far, at least."""
+
+
 Event = (
     RunStarted
     | RunSuspended
@@ -206,11 +216,13 @@ Event = (
     | OutcomeSettled
     | CircuitChanged
     | BudgetNear
+    | LoopBlocked
 )
 
 
 class Sink(Protocol):
-    """Takes events, at once and cheaply. What it raises is counted and goes no further.
+    """Takes events, at once and cheaply. What it raises is counted and goes no further. Events come from the loop that
+    the run is on, except `LoopBlocked`.
 
     Example:
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import Any
 
-from toolrail.ports import Ports, log
-from toolrail.stages.claim import STORE_SECONDS
+from toolrail.frozen import frozen
+from toolrail.ports import STORE_SECONDS, Ports, log
 from toolrail.store import DropLease, Op, TakeLease
 
 LEASE_SECONDS = 60.0
@@ -15,7 +14,7 @@ LEASE_SECONDS = 60.0
 BUSY = "is held by another. Try again when it is done; if its process has died, within 60 s."
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Lease:
     """One right of one holder."""
 
@@ -47,10 +46,15 @@ class Lease:
 
 
 async def to_the_end(ports: Ports, *ops: Op) -> list[Any]:
-    """One transaction that a cancellation does not stop: it is waited for, and the cancellation goes on after it."""
+    """One transaction that a cancellation does not stop: it is waited for, and the cancellation goes on after it.
+
+    Raises:
+        TimeoutError: the store does not answer. The transaction may be done all the same.
+    """
     work = ports.own(ports.store.apply(*ops))
     try:
-        return await asyncio.shield(work)
+        async with asyncio.timeout(STORE_SECONDS):
+            return await asyncio.shield(work)
     except asyncio.CancelledError:
         await asyncio.wait([work], timeout=STORE_SECONDS)
         raise

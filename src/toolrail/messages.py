@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import fields
 from typing import Any, Literal
 
 from toolrail.codes import Code, Status
+from toolrail.frozen import frozen
 
 Trust = Literal["trusted", "untrusted"]
 """Whether text in a result may be believed as an instruction's source. Untrusted unless the tool says otherwise."""
@@ -15,7 +16,7 @@ Message = dict[str, Any]
 """A message in the provider's own wire form."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ToolCall:
     """A model's request to call a tool, as it came.
 
@@ -32,7 +33,7 @@ class ToolCall:
     """Fields of the provider's own that must survive the way back."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Media:
     """An image or a file that a tool returns beside text, where the provider's format can carry it."""
 
@@ -46,7 +47,7 @@ class Media:
             raise TypeError('Media takes bytes, not base64 text, and a type: Media(png, "image/png").')
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ToolResult:
     """The one answer that a call gets, whatever happened to it."""
 
@@ -74,7 +75,36 @@ class ToolResult:
         return self.status == "ok"
 
 
-@dataclass(frozen=True, slots=True)
+class _Made:
+    """A `ToolResult` while it is filled. Each call makes one, and a frozen class takes over twice as long to fill."""
+
+    __slots__ = tuple(field.name for field in fields(ToolResult))
+
+    def __init__(
+        self, call: ToolCall, content: str, trust: Trust, flags: tuple[str, ...], media: tuple[Media, ...]
+    ) -> None:
+        self.call_id = call.id
+        self.name = call.name
+        self.status: Status = "ok"
+        self.content = content
+        self.code = self.recorded_code = None
+        self.trust: Trust = trust
+        self.flags = flags
+        self.replayed = False
+        self.started = True
+        self.media = media
+
+
+def success(
+    call: ToolCall, content: str, *, trust: Trust, flags: tuple[str, ...] = (), media: tuple[Media, ...] = ()
+) -> ToolResult:
+    """The result of a handler that ran and returned."""
+    made: Any = _Made(call, content, trust, flags, media)
+    made.__class__ = ToolResult  # allowed, as both have the same slots
+    return made
+
+
+@frozen
 class Usage:
     """Tokens of one response, or a sum of several.
 

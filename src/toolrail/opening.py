@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+from toolrail.budgets import account_of
 from toolrail.decisions import Principal
+from toolrail.definition import Tool
 from toolrail.errors import RunBusy, RunNotFound
 from toolrail.events import RunEnded, RunStarted, RunSuspended
 from toolrail.leases import BUSY, Lease, to_the_end
@@ -14,10 +16,13 @@ from toolrail.limits import RunLimits
 from toolrail.messages import Message
 from toolrail.ports import Ports, log
 from toolrail.run import Run, RunState, Spine
-from toolrail.store import LoadRun, Op, SaveRun, Settle
+from toolrail.store import NOT_BEGUN, Forget, LoadRun, Op, SaveRun, Settle
 from toolrail.toolset import Toolset
 
+WAITS = "waits"
+"""The attachment of a run that was restored while it waits, until somebody resumes it."""
 _NO_LIMITS = RunLimits()
+_NOTHING: Mapping[str, Tool[Any]] = {}
 
 
 def make_run(
@@ -34,7 +39,9 @@ def make_run(
     """A fresh run. The offer is fixed here: the tools whose permissions the principal has, in their order."""
     if not isinstance(principal, Principal):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f'principal={principal!r} is no Principal. Write Principal("{principal}", permissions=...).')
+    ports.watchdog.after_fork()
     offered, hidden = tools.offer(principal.permissions)
+    offered, shut = _without_open_circuits(ports, offered) if ports.board.troubled else (offered, _NOTHING)
     state = RunState(
         ports.clock.new_id("run"),
         principal.tenant,
@@ -42,8 +49,9 @@ def make_run(
         session=session,
         started=ports.clock.wall(),
         offered=tuple(offered),
+        shut=tuple(shut),
     )
-    return Run(
+    run: Run[Any] = Run(
         ports,
         spine,
         state,
@@ -54,6 +62,18 @@ def make_run(
         offered=offered,
         hidden=hidden,
     )
+    run.shut = shut
+    run.account = account_of(run)
+    return run
+
+
+def _without_open_circuits(
+    ports: Ports, tools: Mapping[str, Tool[Any]]
+) -> tuple[Mapping[str, Tool[Any]], Mapping[str, Tool[Any]]]:
+    """What is offered, and what is not because its circuit is open now. A model should not plan with what is down."""
+    now = ports.now()
+    shut = {name: tool for name, tool in tools.items() if ports.board.shut(tool.dependency or name, now)}
+    return ({name: tool for name, tool in tools.items() if name not in shut}, shut) if shut else (tools, shut)
 
 
 @asynccontextmanager
@@ -73,6 +93,8 @@ async def held(ports: Ports, run: Run[Any], run_id: str | None) -> AsyncGenerato
     finally:
         if renewal is not None:
             renewal.cancel()
+        if WAITS in run.attachments:
+            _hint(run)
         _say_end(run)
         await keep_run(ports, run)
 
@@ -97,29 +119,50 @@ async def _take(ports: Ports, run: Run[Any], run_id: str) -> None:
 
 def _restore(run: Run[Any], state: RunState) -> None:
     """The offer stays as it was, less what the principal has lost: permissions are never stored."""
-    offered = {name: run.offered[name] for name in state.offered if name in run.offered}
-    run.hidden = run.hidden.union(run.offered.keys() - offered.keys(), frozenset(state.offered) - offered.keys())
+    allowed = {**run.offered, **run.shut}
+    offered = {name: allowed[name] for name in state.offered if name in allowed}
+    run.shut = {name: allowed[name] for name in state.shut if name in allowed}
+    hidden = run.hidden.union(allowed, state.offered)
+    run.hidden = hidden.difference(offered, run.shut)
     run.offered = offered
     state.stop_reason = None if (state.stop_reason or "").startswith("question") else state.stop_reason
     run.state = state
+    if state.pending:
+        run.attachments[WAITS] = True
+
+
+def _hint(run: Run[Any]) -> None:
+    """Somebody has said more to a run that waits: it is not open, and the model is not asked."""
+    from toolrail.history.placing import is_result  # most runs wait for nobody
+
+    if run.messages and not is_result(run.messages[-1]):
+        log.warning(
+            "Run %s waits for %d call(s), so it is not open and the new message was not answered. Mend: decide what "
+            "waits and resume the run, or settle it with rail.settle(key, ...), or give the message a run of its own.",
+            run.id,
+            len(run.state.pending),
+        )
 
 
 def _say_end(run: Run[Any]) -> None:
     state = run.state
-    if state.stop_reason is None:
-        run.emit(lambda head: RunSuspended(head, 0))
+    if state.stop_reason in (None, "pending"):
+        run.emit(lambda head: RunSuspended(head, len(state.pending)))
         return
     reason = state.stop_reason
     run.emit(lambda head: RunEnded(head, reason, state.turn, state.calls, state.usage, run.elapsed))
 
 
 async def keep_run(ports: Ports, run: Run[Any]) -> None:
-    """Writes what a run has done, and gives its lease back."""
-    if not (run.named or ports.store.durable):
+    """Writes what a run has done, and gives its lease back. A store that forgets with the process forgets it now."""
+    if run.named or ports.store.durable or run.state.pending:
+        ops: list[Op] = [*saved(run)]
+        if run.lease is not None:
+            ops.append(run.lease.drop())
+    elif run.stored or run.kept:
+        ops = [Forget(run.state.tenant, run.id)]
+    else:
         return
-    ops: list[Op] = [*saved(run)]
-    if run.lease is not None:
-        ops.append(run.lease.drop())
     try:
         await to_the_end(ports, *ops)
     except Exception:
@@ -129,4 +172,5 @@ async def keep_run(ports: Ports, run: Run[Any]) -> None:
 def saved(run: Run[Any]) -> list[Op]:
     """What makes a run's progress durable: its finished calls, its state, and its session's messages."""
     rows, run.unsaved = run.unsaved, []
-    return [*(Settle(row) for row in rows), SaveRun(run.row()), *(keep() for keep in run.keepers)]
+    # Those calls claimed nothing: an earlier process may have begun one under the same key, and that row stands.
+    return [*(Settle(row, NOT_BEGUN) for row in rows), SaveRun(run.row()), *(keep() for keep in run.keepers)]

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 IDLE_SECONDS = 60.0
 """An idle thread ends after this."""
@@ -28,6 +28,20 @@ class ThreadWork(Protocol):
     def abandon(self, late: Callable[[Any, BaseException | None], None]) -> None:
         """Nobody waits any more; `late` hears, in the thread, how it ended."""
         ...
+
+
+class Standing(NamedTuple):
+    """A pool's threads, at one moment."""
+
+    size: int
+    """Handlers that may be at work at the same time."""
+    busy: int
+    waiting: int
+    """Calls in the queue for a place."""
+    abandoned: int
+    """Threads past their deadline that were replaced and still run."""
+    lost: int
+    """Places of such threads beyond the cap: busy until they return."""
 
 
 class Pool(Protocol):
@@ -47,6 +61,10 @@ class Pool(Protocol):
 
     def lend(self) -> Any:
         """A context manager for a pool thread that is about to wait: its place is free meanwhile."""
+        ...
+
+    def standing(self) -> Standing:
+        """How the threads are, for `rail.health()`."""
         ...
 
     def close(self) -> None:
@@ -146,7 +164,7 @@ class ThreadPool:
         self._free = size
         self._waiting: deque[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = deque()
         self._idle: list[SimpleQueue[tuple[contextvars.Context, _Work] | None]] = []
-        self._abandoned = 0
+        self._abandoned = self._lost = 0
         self._pid = os.getpid()
 
     def _after_fork(self) -> None:
@@ -154,8 +172,13 @@ class ThreadPool:
         if self._pid != os.getpid():
             self._pid = os.getpid()
             self._lock = threading.Lock()
-            self._free, self._abandoned = self.size, 0
+            self._free, self._abandoned, self._lost = self.size, 0, 0
             self._waiting, self._idle = deque(), []
+
+    def standing(self) -> Standing:
+        with self._lock:
+            busy, waiting = self.size - self._free, len(self._waiting)
+            return Standing(self.size, busy, waiting, abandoned=self._abandoned, lost=self._lost)
 
     @property
     def stats(self) -> dict[str, int]:
@@ -252,6 +275,7 @@ class ThreadPool:
             if work.counted:
                 self._abandoned -= 1
                 return False
+            self._lost -= work.late is not None
             self._idle.append(inbox)
         self.release()
         return True
@@ -264,6 +288,7 @@ class ThreadPool:
             work.late = late
             work.counted = self._abandoned < self.abandoned_cap
             if not work.counted:
+                self._lost += 1
                 return True
             self._abandoned += 1
         self.release()

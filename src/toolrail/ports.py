@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -15,14 +16,28 @@ from toolrail.decisions import Approver, Policy
 from toolrail.definition import Tool
 from toolrail.drive import Driven
 from toolrail.events import Event, Sink
-from toolrail.limits import RailLimits
+from toolrail.gates.board import Board
+from toolrail.limits import Budgets, RailLimits
 from toolrail.messages import ToolResult
 from toolrail.pool import Pool
 from toolrail.run import Job
-from toolrail.store import Store
+from toolrail.store import Store, StoreError
+from toolrail.watchdog import Watchdog
 from toolrail.wording import refusal, text_for
 
 log = logging.getLogger("toolrail")
+STORE_SECONDS = 5.0
+"""A store that does not answer within this is unavailable."""
+
+
+def log_failure(error: Exception, message: str, *args: object) -> None:
+    """Logs what the store would not do. A `StoreError` names path, fault and mend itself, so it takes one line: a file
+    that cannot be used fails at every call. Any other error keeps its traceback."""
+    if isinstance(error, StoreError):
+        log.error(f"{message} %s", *args, error)
+    else:
+        log.error(message, *args, exc_info=error)
+
 
 Handler = Callable[[], Awaitable[Any]]
 
@@ -67,11 +82,20 @@ class Work:
     calls: int = 0
     closing: bool = False
     sink_errors: int = 0
+    adrift: Counter[str] = field(default_factory=Counter[str])
+    """Threads that still work on a call which was answered without them, by call key: while there is one, what has not
+    happened yet may still happen."""
     driven: set[Driven] = field(default_factory=set[Driven])
     """Handlers under way."""
+    uncovered: set[str] = field(default_factory=set[str])
+    """Tools that said they write through `ctx.transaction()` and did not: each is told of once."""
     tasks: set[asyncio.Task[Any]] = field(default_factory=set[asyncio.Task[Any]])
-    running: dict[str, int] = field(default_factory=dict[str, int])
-    """Calls in their handler, by tool, of tools that limit them."""
+
+    def ashore(self, key: str) -> None:
+        """One of the threads that were adrift on a call has come back."""
+        self.adrift[key] -= 1
+        if self.adrift[key] <= 0:
+            del self.adrift[key]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +114,19 @@ class Ports:
     gates: tuple[Gate, ...] = ()
     redact: Redactor | None = None
     wrap: Wrap | None = None
+    budgets: Budgets | None = None
+    """Shared by runs, over all processes that share the store."""
+    prices: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """By model: `records.prices.Price`."""
     work: Work = field(default_factory=Work)
+    board: Board = field(init=False)
+    """The rail's own rules of `admit`, by tool."""
+    watchdog: Watchdog = field(init=False)
+    """Finds the tool that blocks the event loop."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "board", Board(self.limits))
+        object.__setattr__(self, "watchdog", Watchdog(self.work.driven, self.limits.lag))
 
     def now(self) -> float:
         """Seconds on the running loop's own clock."""
@@ -119,7 +155,8 @@ class Ports:
     ) -> ToolResult:
         """The result for a call that did not succeed, worded by the table."""
         known = {"tool": job.call.name, "text": text, **(values or {})}
-        said = text if code is Code.TIMEOUT and text is not None else text_for(code, self.wording, known)
+        own = text is not None and (code is Code.TIMEOUT or (code is Code.RATE_LIMITED and code not in self.wording))
+        said = text if own and text is not None else text_for(code, self.wording, known)
         return ToolResult(
             job.call.id,
             job.call.name,
@@ -135,5 +172,11 @@ class Ports:
         """Starts work that must end even if the call that began it is cancelled: `drain` waits for it."""
         task = asyncio.get_running_loop().create_task(work)
         self.work.tasks.add(task)
-        task.add_done_callback(self.work.tasks.discard)
+        task.add_done_callback(self._ended)
         return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        """Whoever began it may have given up waiting, and has said so: asyncio need not report the error once more."""
+        self.work.tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.debug("Work of the rail failed.", exc_info=error)

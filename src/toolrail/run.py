@@ -7,16 +7,21 @@ import json
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import count
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from toolrail.decisions import Principal
+from toolrail.decisions import Approval, Principal
 from toolrail.definition import Tool
+from toolrail.effects import Scope
 from toolrail.events import CallRef, Event, Head
+from toolrail.frozen import frozen
 from toolrail.limits import RunLimits
 from toolrail.messages import Message, ToolCall, ToolResult, Usage
-from toolrail.store import CallRow, Op, RunRow
+from toolrail.store import ApprovalRow, CallRow, Op, ResultRow, RunRow
 
 if TYPE_CHECKING:
+    from toolrail.budgets import Account
+    from toolrail.loops import LoopMemory
     from toolrail.ports import Ports
 
 D_co = TypeVar("D_co", covariant=True)
@@ -36,12 +41,16 @@ class RunState:
     calls: int = 0
     calls_per_tool: dict[str, int] = field(default_factory=dict[str, int])
     usage: Usage = field(default_factory=Usage)
+    cost: dict[str, str] = field(default_factory=dict[str, str])
+    """What responses cost, by currency, in runs that have a limit; decimal digits."""
     started: float = 0.0
     """Wall time."""
     seconds: float = 0.0
     """Spent in earlier handles of this run."""
     offered: tuple[str, ...] = ()
     """Names of the tools that the model was offered; fixed at the start."""
+    shut: tuple[str, ...] = ()
+    """Names of those that were not, because their circuit was open."""
     answered: dict[str, str] = field(default_factory=dict[str, str])
     """Digest of the assistant message that was answered, by its position."""
     loop: dict[str, int] = field(default_factory=dict[str, int])
@@ -49,6 +58,15 @@ class RunState:
     labels: dict[str, str] = field(default_factory=dict[str, str])
     """Value labels: where values came from."""
     stop_reason: str | None = None
+    version: int = 0
+    """How often it was written."""
+    before: dict[str, int] = field(default_factory=dict[str, int])
+    """While a turn is under way: the calls counted before it, in all (no name) and by tool. A process that takes over
+    answers that turn again, and counts its calls once."""
+    pending: tuple[str, ...] = ()
+    """Keys of the calls whose placeholders stand in the messages: they wait for a person or for another system."""
+    shift: int = 0
+    """Added to positions in the messages, where some were cut off since: no two turns of a run share one."""
 
     def to_json(self) -> str:
         """As text, for the store."""
@@ -60,20 +78,22 @@ class RunState:
         data: dict[str, Any] = json.loads(text)
         data["usage"] = Usage(**data["usage"])
         data["offered"] = tuple(data["offered"])
+        data["shut"] = tuple(data.get("shut", ()))
+        data["pending"] = tuple(data.get("pending", ()))
         return cls(**{name: value for name, value in data.items() if name in cls.__slots__})
 
 
 Spine = Callable[["Job"], Awaitable[ToolResult]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ToolStarted:
     """A handler is about to run."""
 
     call: ToolCall
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ToolProgress:
     """A handler said how far it is."""
 
@@ -81,7 +101,7 @@ class ToolProgress:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ToolEnded:
     """A call has its result."""
 
@@ -109,21 +129,32 @@ class Run(Generic[D_co]):
         "_mono_started",
         "_seq",
         "_waiting",
+        "account",
         "attachments",
         "cancelled",
         "heard",
         "hidden",
         "keepers",
+        "kept",
         "lease",
         "limits",
+        "loops",
         "messages",
+        "model",
         "named",
+        "notes",
+        "notices",
         "now",
         "null_means_default",
         "observer",
         "offered",
+        "park",
         "ports",
+        "prices",
         "principal",
+        "reader",
+        "result_cap",
+        "shut",
         "spine",
         "state",
         "stored",
@@ -156,6 +187,8 @@ class Run(Generic[D_co]):
         """The tools this principal may see, by name. Fixed at the start, so that prompt caches stay warm."""
         self.hidden = hidden
         """Names that exist but not for this principal."""
+        self.shut: Mapping[str, Tool[Any]] = {}
+        """The tools that are not offered because their circuit was open when the run started."""
         self.tool_choice: Any = "auto"
         self.null_means_default: Mapping[str, frozenset[str]] = {}
         """By tool, the arguments whose `null` only the provider's dialect allows: it stands for the default."""
@@ -170,13 +203,33 @@ class Run(Generic[D_co]):
         """Of a run that is restored by its id."""
         self.keepers: list[Callable[[], Op]] = []
         """What else is written with each turn, such as a session's messages."""
+        self.park: Callable[[], Op] | None = None
+        """What is written besides when the run is suspended: its messages, where nobody else keeps them."""
+        self.kept = False
+        """The store has something of this run that is of no use without it."""
         self.stored = False
         """The store has a row of this run."""
         self.attachments: dict[str, Any] = {}
         """What an edge keeps for this run, such as its compiled tools."""
+        self.result_cap: int | None = None
+        """Bytes of a result that the model's context has room for, where that is known."""
+        self.reader: str | None = None
+        """Name of the tool that reads on in kept results; empty where none is offered, None before anyone looked."""
         self.unsaved: list[CallRow] = []
         """Finished calls that go to a durable store with the next commit."""
-        self._seq = 0
+        self.notices: list[str] = []
+        """Lines for the model that go with the next result: what became known since."""
+        self.account: Account | None = None
+        """What is counted beside turns; None where nothing has a limit."""
+        self.prices: Mapping[str, Any] = ports.prices
+        """By model: what its tokens cost."""
+        self.model = ""
+        """The name that its price is looked up by; empty: the name that a response has."""
+        self.notes: list[str] = []
+        """What was noticed on the way that is no event of a call, such as a price that nobody stated."""
+        self.loops: LoopMemory | None = None
+        """Made with the first result."""
+        self._seq = count(1)  # not a number: the watchdog's thread takes one, too
         self._busy = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self.now = asyncio.get_running_loop().time
@@ -226,7 +279,7 @@ class Run(Generic[D_co]):
             return "limit:tokens"
         if limits.seconds is not None and self.elapsed >= limits.seconds:
             return "limit:seconds"
-        return None
+        return None if self.account is None else self.account.reached()
 
     def count(self, tool: str) -> str | None:
         """Counts one call; names the limit that has no room for it, and then counts nothing."""
@@ -245,10 +298,20 @@ class Run(Generic[D_co]):
         """Seconds that this handle has been open, on the loop's clock, and those before it was restored."""
         return self.state.seconds + self.now() - self._mono_started
 
+    def cap_of(self, tool: Tool[Any]) -> int:
+        """Bytes that a result of this tool may have."""
+        cap = tool.result.max_bytes or self.ports.limits.result_bytes
+        return cap if self.result_cap is None or self.result_cap > cap else self.result_cap
+
     def stop(self, reason: str) -> None:
         """Ends the run; the first reason stays."""
         if self.state.stop_reason is None:
             self.state.stop_reason = reason
+
+    def remark(self, note: str) -> None:
+        """Notes something, once."""
+        if note not in self.notes:
+            self.notes.append(note)
 
     def enter_now(self) -> bool:
         """Takes one of the run's parallel places if one is free."""
@@ -279,6 +342,9 @@ class Run(Generic[D_co]):
     def row(self) -> RunRow:
         """This run as a row of the store."""
         self.stored = True
+        if self.loops is not None:
+            self.loops.write(self.state.loop)
+        self.state.version += 1
         state = replace(self.state, seconds=self.elapsed)
         return RunRow(
             state.tenant,
@@ -289,14 +355,14 @@ class Run(Generic[D_co]):
             state.stop_reason,
             state.started,
             self.ports.clock.wall(),
+            state.version,
         )
 
     def head(self) -> Head:
         """The next event's head."""
-        self._seq += 1
         state = self.state
         return Head(
-            self._seq,
+            next(self._seq),
             self.ports.clock.wall(),
             self.now(),
             state.tenant,
@@ -310,6 +376,38 @@ class Run(Generic[D_co]):
         """Builds one event and gives it to the sinks. Nothing is built when nobody listens."""
         if self.heard:
             self.ports.emit(make(self.head()))
+
+
+@frozen
+class Identity:
+    """What makes one call's effect the same as another's."""
+
+    effect_key: str | None
+    """Digest of scope, owner, tool and the declared fields; None where no field is declared."""
+    scope: Scope | None
+    open_key: str
+    """Digest of owner, tool and arguments: calls with the same meet one another's unknown outcome."""
+    arguments: str
+    """Effective, canonical JSON."""
+    arguments_digest: str
+
+
+@frozen
+class Resumed:
+    """A call that waited, when its run goes on."""
+
+    row: CallRow
+    question: ApprovalRow | None = None
+    """What a person was asked about it, if that is what it waited for."""
+
+
+@frozen
+class Keeping:
+    """A long result that `settle` keeps whole."""
+
+    row: ResultRow
+    lost: str
+    """What the preview says in place of how to read on, if it cannot be kept."""
 
 
 @dataclass(slots=True)
@@ -337,12 +435,39 @@ class Job:
     handler_seconds: float = 0.0
     interrupt: BaseException | None = None
     """A cancellation or a Ctrl-C that arrived meanwhile; passed on when the whole batch is settled."""
-    effect_key: str | None = None
-    arguments_digest: str | None = None
-    claimed: Any = None
+    identity: Identity | None = None
+    """What makes this call's effect the same as another's; of tools whose effects can stand in each other's way."""
+    repeats: CallRow | None = None
+    """The call whose unknown outcome this one repeats, under its idempotency key."""
+    rekeyed: int = 0
+    """How often the other side gave up the idempotency key, so that the next attempt needs another."""
+    begun: CallRow | None = None
+    """This very call as a process has left it that died in the middle of the turn."""
+    approval: str | None = None
+    """Id of the approval that `claim` consumes."""
+    edited: str = ""
+    """What a person changed in the arguments that the model wrote."""
+    granted: Approval | None = None
+    """What a person has said, where the call starts over with arguments of that person's."""
+    resumed: Resumed | None = None
+    """What is known of it, when it waited and goes on now."""
+    token: str = ""
+    """By which another system names it, when it has suspended itself."""
+    waited: float = 0.0
+    """Seconds spent waiting for another holder of the key; they count against the deadline."""
+    claimed: CallRow | None = None
     """The `started` row, once there is one."""
+    transaction: Any = None
+    """The last attempt's `ctx.transaction()`, where its handler asked for one."""
+    keeping: Keeping | None = None
     frees_key: bool = True
     reference: str | None = None
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it goes on with itself: a process had begun it, and died. What that did is unknown, even if nothing
+        comes of it now."""
+        return self.repeats is not None and self.repeats.key == self.key
 
     def ref(self) -> CallRef:
         """This call in events."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -15,8 +15,11 @@ from toolrail.ports import Ports
 from toolrail.store import LoadSession, SaveSession, SessionRow
 
 PREFIX = "session:"
+PARKED = "@run:"
+"""Before a run's id: the name under which its messages are kept while it is suspended, if it has no session."""
 BYTES_PER_TOKEN = 3
 """A cautious guess for any language and tokenizer."""
+LEAST_RESULT = 1024
 
 
 class Conversed:
@@ -26,15 +29,32 @@ class Conversed:
         self._lease = lease
         self._principal = principal
         self._provider = provider
+        self.over = False
+        """Nothing of it is needed any more."""
         self._created = row.created if row else lease.ports.clock.wall()
         self.messages: list[Message] = json.loads(row.messages) if row else []
 
     def save(self) -> SaveSession:
         """Keeps the messages as they are now."""
         lease, who = self._lease, self._principal.id
-        text = json.dumps(self.messages)  # in ASCII: a lone surrogate stays readable and breaks no store
+        # In ASCII: a lone surrogate stays readable and breaks no store.
+        text = "[]" if self.over else json.dumps(self.messages)
         name, wall = lease.name.removeprefix(PREFIX), lease.ports.clock.wall()
         return SaveSession(SessionRow(lease.tenant, name, who, self._provider, text, self._created, wall))
+
+
+def parking(
+    ports: Ports, messages: list[Message], *, run_id: str, principal: Principal, provider: str
+) -> Callable[[], SaveSession]:
+    """What keeps the conversation of a run without a session, once it is suspended."""
+
+    def keep() -> SaveSession:
+        lease = Lease(ports, principal.tenant, f"{PREFIX}{PARKED}{run_id}", run_id)
+        conversed = Conversed(lease, None, principal=principal, provider=provider)
+        conversed.messages = messages
+        return conversed.save()
+
+    return keep
 
 
 @asynccontextmanager
@@ -65,13 +85,20 @@ async def held_session(ports: Ports, name: str, *, principal: Principal, provide
 
 def _check(row: SessionRow | None, name: str, *, taken: bool, principal: Principal, provider: str) -> None:
     if row is not None and row.principal != principal.id:
-        raise RunNotFound(f"There is no session {name!r}.")
+        raise RunNotFound(f"There is no {_called(name)}.")
     if not taken:
-        raise RunBusy(f"Session {name!r} {BUSY}")
+        said = _called(name)
+        raise RunBusy(f"{said[0].upper()}{said[1:]} {BUSY}")
     if row is not None and row.provider != provider:
+        said, mend = _called(name), "Begin a new one" if name.startswith(PARKED) else "Begin a new session"
         raise RunError(
-            f"Session {name!r} was held with {row.provider}; this model speaks {provider}. Begin a new session."
+            f"{said[0].upper()}{said[1:]} was held with {row.provider}; this model speaks {provider}. {mend}."
         )
+
+
+def _called(name: str) -> str:
+    """What its user calls it: the session of a run without one bears that run's name."""
+    return f"run {name.removeprefix(PARKED)!r}" if name.startswith(PARKED) else f"session {name!r}"
 
 
 def trimmed(messages: Sequence[Message], max_tokens: int) -> list[Message]:
@@ -84,6 +111,13 @@ def trimmed(messages: Sequence[Message], max_tokens: int) -> list[Message]:
         if sum(sizes[start:]) <= room:
             return list(messages[start:])
     return list(messages[starts[-1] :]) if starts else list(messages)
+
+
+def result_cap(context_tokens: int | None, share: float | None) -> int | None:
+    """Bytes of one result, as its share of the model's context; never so few that a preview makes no sense."""
+    if context_tokens is None or share is None:
+        return None
+    return max(LEAST_RESULT, int(context_tokens * share * BYTES_PER_TOKEN))
 
 
 def begins(message: Message) -> bool:

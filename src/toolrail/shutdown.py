@@ -23,6 +23,7 @@ async def drain(ports: Ports, timeout: float) -> None:
             log.error("%d calls did not end while shutting down.", work.calls)
     if work.tasks:
         await asyncio.wait(set(work.tasks), timeout=FLUSH_SECONDS)
+    ports.watchdog.close()
 
 
 async def _quiet(ports: Ports, timeout: float) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Generator, Sequence
+from collections.abc import Coroutine, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from toolrail.background import BACKGROUND
 from toolrail.decisions import ANONYMOUS, Principal
@@ -12,6 +12,12 @@ from toolrail.limits import RunLimits
 from toolrail.messages import ToolCall, ToolResult
 from toolrail.rail import Rail
 from toolrail.run import Run
+from toolrail.store import ApprovalRow, ApprovalState
+
+if TYPE_CHECKING:
+    from toolrail.errors import ToolError
+    from toolrail.health import Health
+    from toolrail.reconcile import Hook, PrincipalFor, Reconciled
 
 D_contra = TypeVar("D_contra", contravariant=True)
 T = TypeVar("T")
@@ -82,9 +88,77 @@ class SyncRail(Generic[D_contra]):
         else:
             self.wait(_leave(held, None))
 
+    @property
+    def approvals(self) -> SyncApprovals:
+        """`Rail.approvals`, blocking."""
+        return SyncApprovals(self)
+
+    def settle(
+        self, call: str, value: Any = None, *, error: ToolError | None = None, tenant: str | None = None
+    ) -> bool:
+        """`Rail.settle`, blocking."""
+        return self.wait(self.rail.settle(call, value, error=error, tenant=tenant))
+
+    def reconcile(
+        self,
+        hook: Hook | None = None,
+        *,
+        deps: Any = None,
+        principal_for: PrincipalFor | None = None,
+        limit: int = 100,
+        timeout: float = 30.0,
+    ) -> Reconciled:
+        """`Rail.reconcile`, blocking. A hook, too, runs on toolrail's background loop."""
+        found = self.rail.reconcile(hook, deps=deps, principal_for=principal_for, limit=limit, timeout=timeout)
+        return self.wait(found)
+
+    def health(self) -> Health:
+        """`Rail.health`."""
+        return self.rail.health()
+
     def close(self) -> None:
         """Drains the rail and closes its store."""
         self.wait(_leave(self.rail, None))
+
+
+class SyncApprovals:
+    """`Approvals`, blocking: `rail.approvals` of a `SyncRail`.
+
+    Example:
+
+        for question in rail.approvals.list():
+            rail.approvals.decide(question.approval, approved=True, by=Principal("carol"))
+    """
+
+    def __init__(self, rail: SyncRail[Any]) -> None:
+        self._rail = rail
+
+    def list(
+        self,
+        *,
+        tenant: str | None = None,
+        run: str | None = None,
+        state: ApprovalState | None = "pending",
+        limit: int = 100,
+    ) -> tuple[ApprovalRow, ...]:
+        """`Approvals.list`, blocking."""
+        rail = self._rail
+        return rail.wait(rail.rail.approvals.list(tenant=tenant, run=run, state=state, limit=limit))
+
+    def decide(
+        self,
+        approval: str,
+        *,
+        approved: bool,
+        by: Principal,
+        note: str = "",
+        message: str | None = None,
+        arguments: Mapping[str, Any] | None = None,
+    ) -> ApprovalRow:
+        """`Approvals.decide`, blocking."""
+        asked = self._rail.rail.approvals
+        work = asked.decide(approval, approved=approved, by=by, note=note, message=message, arguments=arguments)
+        return self._rail.wait(work)
 
 
 async def _enter(held: Any) -> Any:

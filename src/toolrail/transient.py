@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from toolrail.frozen import frozen
 
 _NAMES = frozenset(
     {
@@ -65,7 +66,7 @@ _PUBLIC = ("httpx", "httpx2", "openai", "anthropic", "psycopg", "psycopg2")
 """Packages whose exceptions live in private modules but are known by their package's name."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Transient:
     """A failure that may pass."""
 

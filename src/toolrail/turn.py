@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from toolrail.batch import Batch, settle_all
+from toolrail.batch import Batch, note_pending, settle_all
 from toolrail.codes import Code
 from toolrail.digests import blake2b
 from toolrail.errors import TurnConflict
+from toolrail.leases import Lease
 from toolrail.messages import Message, ToolCall, ToolResult
 from toolrail.model import ModelResponse
 from toolrail.opening import saved
-from toolrail.ports import log
+from toolrail.ports import STORE_SECONDS, log
+from toolrail.records.prices import cost_of
 from toolrail.run import Run
 from toolrail.stages.recall import replayed_as
-from toolrail.store import CallsOf, ask
+from toolrail.store import NOT_BEGUN, CallRow, CallsOf, Op, ask
 
 Render = Callable[[Sequence[ToolResult]], list[Message]]
 REFUSED_TURNS = 3
@@ -52,26 +54,49 @@ async def take_turn(run: Run[Any], response: ModelResponse, render: Render) -> B
         TurnConflict: another response was already answered at this position.
         asyncio.CancelledError: interrupted before anything was done; nothing is written then.
     """
-    position = len(run.messages)
-    known = await _answered_before(run, response, position)
-    if known is not None:
-        run.messages.extend([*response.messages, *render(known)])
-        return Batch(known, None)
-    last = run.last_turn
-    run.state.turn += 1
-    run.state.usage = run.state.usage + response.usage
+    position, digest = len(run.messages) + run.state.shift, ""
+    known: dict[int, ToolResult | CallRow] | None = None
+    if run.named:
+        digest = _digest(response.messages)
+        known = await _answered_before(run, response, position, digest)
+    results = [one for one in (known or {}).values() if isinstance(one, ToolResult)]
+    if known is not None and len(results) == len(response.calls):
+        run.messages.extend([*response.messages, *render(results)])
+        return Batch(results, None)
+    last = _begin(run, response, again=known is not None)
     if not response.calls:
+        run.state.before = {}
         run.messages.extend(response.messages)
         run.stop(reason_of(response))
-        return Batch([], None)
-    batch = await _settle(run, response, position, last=last)
+        _charged(run, response)
+        return Batch([], await _accounted(run))
+    over = "turns" if last else None if known is not None or _charged(run, response) else "money"
+    place = f"{position}-{digest[:8]}" if digest else str(position)
+    batch = await _settle(run, response, place, over=over, known=known or {})
+    run.state.before = {}
     run.messages.extend([*response.messages, *_rendered(render, batch.results)])
     _count_refused(run, batch.results)
+    batch.interrupt = batch.interrupt or await _accounted(run)
     try:
-        await save(run)
+        await save(run, *_suspended(run, batch.results, place))
     except asyncio.CancelledError as cancelled:
         return replace(batch, interrupt=batch.interrupt or cancelled)
     return batch
+
+
+def _begin(run: Run[Any], response: ModelResponse, *, again: bool) -> bool:
+    """Counts the turn; whether it is the last one. One that a process has left half done is counted already."""
+    state = run.state
+    if again:
+        counted = dict(state.before)
+        state.turn, state.calls, state.calls_per_tool = state.turn - 1, counted.pop("", 0), counted
+    elif run.named:
+        state.before = {"": state.calls, **state.calls_per_tool}
+    last = run.last_turn
+    state.turn += 1
+    if not again:
+        state.usage = state.usage + response.usage
+    return last
 
 
 def _rendered(render: Render, results: Sequence[ToolResult]) -> list[Message]:
@@ -89,12 +114,14 @@ def closing(run: Run[Any]) -> bool:
 
 
 def _count_refused(run: Run[Any], results: Sequence[ToolResult]) -> None:
+    if run.limits.end_on_loop and run.loops is not None and run.loops.found:
+        run.stop("limit:repeats")
     if run.limits.turns is not None:
         return
-    refused = all(result.code is Code.LIMIT_REACHED for result in results)
+    refused = all(result.code in (Code.LIMIT_REACHED, Code.LOOP_DETECTED) for result in results)
     run.state.loop[_REFUSED] = run.state.loop.get(_REFUSED, 0) + 1 if refused else 0
     if run.state.loop[_REFUSED] == REFUSED_TURNS:
-        run.stop("limit:calls")
+        run.stop("limit:repeats" if results[-1].code is Code.LOOP_DETECTED else "limit:calls")
 
 
 def reason_of(response: ModelResponse) -> str:
@@ -108,10 +135,36 @@ def reason_of(response: ModelResponse) -> str:
             return "question" if response.text.rstrip().endswith(("?", "?)", "\uff1f")) else "answer"
 
 
-async def _settle(run: Run[Any], response: ModelResponse, position: int, *, last: bool) -> Batch:
-    truncated = response.stop == "length"
+def _charged(run: Run[Any], response: ModelResponse) -> bool:
+    """Counts what the response cost. False: that is not known, where money has a limit, so nothing more may be done."""
+    if run.account is None:
+        return True
+    model = run.model or response.model
+    cost = cost_of(response.usage, model, run.prices)
+    return run.account.charge(response.usage.total_tokens, cost.amount, currency=cost.currency, model=model)
+
+
+async def _accounted(run: Run[Any]) -> BaseException | None:
+    """Tells the store what was spent; answers the cancellation that came meanwhile."""
+    try:
+        if run.account is not None:
+            await run.account.settle()
+    except asyncio.CancelledError as cancelled:
+        return cancelled
+    return None
+
+
+async def _settle(
+    run: Run[Any], response: ModelResponse, place: str, *, over: str | None, known: Mapping[int, ToolResult | CallRow]
+) -> Batch:
     batch = await settle_all(
-        run.ports, run, response.calls, position=str(position), truncated=truncated, over="turns" if last else None
+        run.ports,
+        run,
+        response.calls,
+        position=place,
+        truncated=response.stop == "length",
+        over=over,
+        known=known,
     )
     if batch.interrupt is not None:
         run.cancelled = True
@@ -119,11 +172,11 @@ async def _settle(run: Run[Any], response: ModelResponse, position: int, *, last
     return batch
 
 
-async def _answered_before(run: Run[Any], response: ModelResponse, position: int) -> list[ToolResult] | None:
-    """The stored results of this very response, when the run is kept in a store and has answered it already."""
-    if not run.named:
-        return None
-    digest = _digest(response.messages)
+async def _answered_before(
+    run: Run[Any], response: ModelResponse, position: int, digest: str
+) -> dict[int, ToolResult | CallRow] | None:
+    """The stored results of this very response, by index, when the run has answered it already. Where its process died
+    in the middle, the rows of those that were under way; these and those that had not begun go on under their keys."""
     before = run.state.answered.get(str(position))
     if before is None:
         run.state.answered[str(position)] = digest
@@ -131,11 +184,21 @@ async def _answered_before(run: Run[Any], response: ModelResponse, position: int
     if before != digest:
         raise TurnConflict(f"Run {run.id!r} has already answered another response at message {position}.")
     rows = {row.key: row for row in await ask(run.ports.store, CallsOf(run.state.tenant, run.id))}
-    return [_stored(run, call, rows.get(f"{run.id}:{position}:{at}")) for at, call in enumerate(response.calls)]
+    found = [rows.get(f"{run.id}:{position}-{digest[:8]}:{at}") for at in range(len(response.calls))]
+    if not run.state.before:
+        return {at: _stored(call, row) for at, (call, row) in enumerate(zip(response.calls, found, strict=True))}
+    known: dict[int, ToolResult | CallRow] = {}
+    for at, row in enumerate(found):
+        if row is not None and row.state in ("done", "failed") and row.content is not None:
+            known[at] = replayed_as(response.calls[at], row)
+        elif row is not None and row.state not in NOT_BEGUN:
+            known[at] = row
+    return known
 
 
-def _stored(run: Run[Any], call: ToolCall, row: Any) -> ToolResult:
-    if row is not None:
+def _stored(call: ToolCall, row: CallRow | None) -> ToolResult:
+    """One result of a turn that was answered to its end."""
+    if row is not None and row.status is not None:
         return replayed_as(call, row)
     return ToolResult(call.id, call.name, "unknown", '{"error":"No result was kept."}', code=Code.OUTCOME_UNKNOWN)
 
@@ -145,11 +208,28 @@ def _digest(messages: Sequence[Message]) -> str:
     return blake2b(text, 16)
 
 
-async def save(run: Run[Any]) -> None:
+def _suspended(run: Run[Any], results: Sequence[ToolResult], place: str) -> list[Op]:
+    """Ends the run's turn where calls wait: what is written with it, so that another process can go on."""
+    if not note_pending(run, results, place):
+        return []
+    run.stop("pending")
+    if run.park is not None:
+        run.keepers.append(run.park)
+        run.park = None
+    if run.lease is not None:
+        return []
+    # Whoever hears of it at once may resume it only when this handle has written the last word.
+    run.lease = Lease(run.ports, run.state.tenant, f"run:{run.id}", run.id)
+    return [run.lease.take()]
+
+
+async def save(run: Run[Any], *more: Op) -> None:
     """Progress becomes durable with each turn. Losing that write loses no effect: those were settled one by one."""
-    if not (run.named or run.keepers or run.ports.store.durable):
+    if not (run.named or run.keepers or run.ports.store.durable or more):
         return
+    work = run.ports.own(run.ports.store.apply(*saved(run), *more))
     try:
-        await asyncio.shield(run.ports.own(run.ports.store.apply(*saved(run))))
+        async with asyncio.timeout(STORE_SECONDS):
+            await asyncio.shield(work)
     except Exception:
         log.exception("The store could not save run %s.", run.id)

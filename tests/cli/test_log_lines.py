@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolrail import Deny, PolicyRequest, Rail, ToolCall, ToolError, tool
+from toolrail.codes import CODES, Code
 from toolrail.events import AttemptEnded, CallDecided, CallRef, CallSettled, Event, Head
 from toolrail.records.logging import WIDEST, LogSink, safe
 
@@ -34,6 +35,22 @@ def _lines(caplog: pytest.LogCaptureFixture, *events: Event, level: int = loggin
 
 def _failed(wait: float | None, failure: str | None = "transient") -> AttemptEnded:
     return AttemptEnded(HEAD, _call(), 1, failure, "ConnectError" if failure else None, 0.1, wait)
+
+
+@pytest.mark.parametrize(
+    ("code", "level"),
+    [
+        (Code.APPROVAL_PENDING, "INFO"),
+        (Code.WAITING, "INFO"),
+        (Code.APPROVAL_REJECTED, "WARNING"),
+        (Code.OUTCOME_UNKNOWN, "WARNING"),
+        (Code.TOOL_ERROR, "WARNING"),
+        (Code.CANCELLED, "WARNING"),
+    ],
+)
+def test_a_call_that_waits_for_somebody_is_no_warning(caplog: pytest.LogCaptureFixture, code: Code, level: str) -> None:
+    event = CallSettled(HEAD, _call(), CODES[code].status, code, 1, 20, 310, 0.0123, 0.01, (), False, True)
+    assert [said for said, _ in _lines(caplog, event)] == [level]
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def test_a_call_that_was_never_settled_is_shown_with_what_that_means(
     command: Command, tmp_path: Path, words: tuple[str, ...], lease_until: float | None, says: str, label: str
 ) -> None:
     path = tmp_path / "rail.db"
-    _write(path, Claim(_started(lease_until=lease_until)), _run())
+    _write(path, Claim(_started(lease_until=lease_until), PAST), _run())
     assert [line for line in command(*words, "--store", str(path)).out.splitlines() if "pay " in line and says in line]
     shown = json.loads(command(*words, "--store", str(path), "--json").out)
     call = shown["calls"][0] if words[0] == "show" else shown
@@ -84,7 +84,7 @@ def test_the_head_of_a_run_counts_its_unknown_outcomes_and_a_settled_call_is_non
     command: Command, tmp_path: Path
 ) -> None:
     path = tmp_path / "rail.db"
-    _write(path, _run(), Claim(_started(index=0)), Claim(_started(index=1, lease_until=FUTURE)))
+    _write(path, _run(), Claim(_started(index=0), PAST), Claim(_started(index=1, lease_until=FUTURE), PAST))
     assert "UNKNOWN   1 of the calls: started, not settled" in command("show", RUN, "--store", str(path)).out
     _write(path, Settle(_done(_started(index=0))))
     shown = command("show", RUN, "--store", str(path), "--json").out
@@ -97,14 +97,14 @@ def test_a_call_that_never_settled_is_printed_even_where_newer_calls_push_it_out
 ) -> None:
     path = tmp_path / "rail.db"
     newer = [_done(_started("find", index=at, updated=PAST + at)) for at in range(1, 6)]
-    _write(path, _run(), Claim(_started()), *(Settle(row) for row in newer))
+    _write(path, _run(), Claim(_started(), PAST), *(Settle(row) for row in newer))
     done = command("tail", "--once", "--json", "-n", "2", "--store", str(path))
     assert [json.loads(line)["tool"] for line in done.out.splitlines()] == ["pay", "find", "find"]
 
 
 def test_following_tells_a_call_again_when_it_settles_though_nobody_wrote_to_its_run(tmp_path: Path) -> None:
     path = tmp_path / "rail.db"
-    _write(path, _run(), Claim(_started(lease_until=FUTURE)))
+    _write(path, _run(), Claim(_started(lease_until=FUTURE), PAST))
     followed, record = Followed(now=lambda: FUTURE - 1), Record(str(path))
     assert [call.state for call in followed.look(record)] == ["started"]
     assert followed.look(record) == []
@@ -115,7 +115,7 @@ def test_following_tells_a_call_again_when_it_settles_though_nobody_wrote_to_its
 
 def test_following_tells_a_call_again_when_its_lease_lapses_however_many_runs_came_since(tmp_path: Path) -> None:
     path, now = tmp_path / "rail.db", [FUTURE - 1]
-    _write(path, _run(), Claim(_started(lease_until=FUTURE)))
+    _write(path, _run(), Claim(_started(lease_until=FUTURE), PAST))
     followed, record = Followed(now=lambda: now[0]), Record(str(path))
     assert len(followed.look(record)) == 1
     _write(path, *(_run(f"run_{at}", updated=PAST + at) for at in range(100)))
@@ -127,17 +127,17 @@ def test_following_tells_a_call_again_when_its_lease_lapses_however_many_runs_ca
 
 def test_a_call_of_a_later_turn_is_found_though_its_run_was_saved_before(tmp_path: Path) -> None:
     path = tmp_path / "rail.db"
-    _write(path, _run(), Claim(_started()))
+    _write(path, _run(), Claim(_started(), PAST))
     followed, record = Followed(), Record(str(path))
     assert len(followed.look(record)) == 1
-    _write(path, Claim(_started(index=1)))
+    _write(path, Claim(_started(index=1), PAST))
     assert [call.index for call in followed.look(record)] == [1]
 
 
 @pytest.mark.parametrize("state", ["", "{}", "[]", "null"])
 def test_a_run_whose_state_cannot_be_read_is_named_with_its_mend(command: Command, tmp_path: Path, state: str) -> None:
     path = tmp_path / "rail.db"
-    _write(path, SaveRun(replace(_run().row, state=state)), Claim(_started()))
+    _write(path, SaveRun(replace(_run().row, state=state)), Claim(_started(), PAST))
     done = command("show", RUN, "--store", str(path))
     assert done.code == 1
     assert f"run {RUN}: its state cannot be read" in done.err

@@ -92,7 +92,11 @@ def test_three_calls_at_once_begin_together_and_in_turn_one_after_the_other(demo
         ("bad JSON", "INVALID_ARGUMENTS", "the JSON is not complete"),
         ("a limit of -5", "INVALID_ARGUMENTS", "max_results: expected an integer >= 1, got -5"),
         ("another customer's order", "NOT_AUTHORISED", "No order "),
-        ("a cancellation that a text hidden in a product", "APPROVAL_REJECTED", "A person did not approve this call"),
+        (
+            "a cancellation that a text hidden in a product",
+            "APPROVAL_REJECTED",
+            "Nobody is there who could approve this call",
+        ),
     ],
 )
 def test_a_hostile_call_is_refused_with_its_code_and_what_the_model_was_told(
@@ -119,7 +123,20 @@ def test_the_table_counts_what_the_record_holds(demo: Ran, demo_directory: Path)
         tool: sum(call.tool == tool for call in recorded) for tool in {call.tool for call in recorded}
     }
     failed = {tool: (errors, refused) for tool, _, errors, refused in rows if (errors, refused) != ("-", "-")}
-    assert failed == {"search_products": ("2", "-"), "get_order_status": ("-", "1"), "cancel_order": ("-", "1")}
+    assert failed == {
+        "search_products": ("2", "-"),
+        "get_order_status": ("-", "1"),
+        "cancel_order": ("-", "1"),
+        "pay": ("2", "-"),
+    }
+
+
+@promise("effect:unknown")
+def test_a_payment_whose_answer_is_lost_is_charged_twice_by_hand_and_once_through_the_rail(demo: Ran) -> None:
+    act = demo.stdout.partition("A payment whose answer gets lost")[2].partition("What the record says")[0]
+    assert re.search(r"charged 2x +charged 1x, 1 unknown", act)
+    assert act.count("the bank charges 42.00 for INV-2041") == 3
+    assert act.count("OUTCOME_UNKNOWN") == 2
 
 
 def test_tokens_and_cost_are_told_with_the_price_that_the_example_states(demo: Ran) -> None:
@@ -135,9 +152,11 @@ def test_tokens_and_cost_are_told_with_the_price_that_the_example_states(demo: R
 
 def test_the_commands_that_it_names_work(demo: Ran, demo_directory: Path) -> None:
     commands = re.findall(r"\.venv/bin/toolrail (\w+ .*)$", demo.stdout, re.MULTILINE)
-    assert [command.split()[0] for command in commands] == ["show", "tail"]
-    shown, followed = (run_module("toolrail.cli", *command.split(), cwd=demo_directory) for command in commands)
-    assert (shown.returncode, followed.returncode) == (0, 0)
+    assert [command.split()[0] for command in commands] == ["effects", "show", "tail"]
+    ran = [run_module("toolrail.cli", *command.split(), cwd=demo_directory) for command in commands]
+    assert [one.returncode for one in ran] == [0, 0, 0]
+    listed, shown, followed = ran
+    assert listed.stdout.count("INV-2041") == 1
     assert all(f"turn {number}" in shown.stdout for number in (1, 2, 3))
     assert "APPROVAL_REJECTED" in followed.stdout
     assert followed.stdout.count("INVALID_ARGUMENTS") == 2

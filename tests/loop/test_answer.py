@@ -25,7 +25,7 @@ PATTERNS: list[tuple[str, list[Any], dict[str, Any], int, int]] = [
     ("parallel", [BOTH, "Both."], {}, 2, 2),
     ("chain of 1", [FIND, "Done."], {}, 2, 1),
     ("chain of 4", [FIND, FIND, FIND, FIND, "Done."], {}, 5, 4),
-    ("chain of 9", [*[FIND] * 9, "Done."], {}, 10, 9),
+    ("chain of 9", [*(Calls(("find", {"query": f"lamp {n}"})) for n in range(9)), "Done."], {}, 10, 9),
     ("forced", [FIND, "A lamp."], {"tool_choice": Named("find")}, 2, 1),
 ]
 

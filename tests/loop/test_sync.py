@@ -20,7 +20,9 @@ from tests.fakes.model_server import Call, ModelServer, Say
 from tests.loop.helpers import TOOLS, Provider, agent_of, model_on
 from tests.promises import promise
 from toolrail import Agent, Principal, Rail, RailLimits, RunLimits, RunStopped, SyncRail, ToolCall, tool
+from toolrail.approvers import deferred
 from toolrail.background import BACKGROUND
+from toolrail.effects import Later, once
 from toolrail.history.check import check
 from toolrail.messages import Message
 from toolrail.model import Named
@@ -85,6 +87,44 @@ def test_run_sync_from_many_threads_at_once() -> None:
     for thread in threads:
         thread.join(10)
     assert texts == ["Done."] * 20
+
+
+@promise("loop:sync")
+def test_a_sync_rail_decides_settles_reconciles_and_says_how_it_is() -> None:
+    begun: list[str] = []
+
+    @tool(effect=once(by="invoice"), approve=True)
+    async def pay(invoice: str) -> Later:
+        """Orders a payment."""
+        begun.append(invoice)
+        return Later(f"bank-{invoice}")
+
+    rail = SyncRail(Rail([pay], approver=deferred, sinks=[]))
+    user, carol = Principal("ada"), Principal("carol")
+    with rail.run([], principal=user, run_id="r") as run:
+        calls = [ToolCall(str(at), "pay", f'{{"invoice": "A{at}"}}') for at in (1, 2)]
+        assert [one.code for one in rail.batch(calls, run)] == ["APPROVAL_PENDING"] * 2
+    first, second = rail.approvals.list(run=run.id)
+    assert rail.approvals.list(tenant="other") == ()
+    assert rail.approvals.decide(first.approval, approved=True, by=carol, note="seen").state == "approved"
+    rejected = rail.approvals.decide(second.approval, approved=False, by=carol, message="Not now.")
+    assert (rejected.state, rail.approvals.list(), begun) == ("rejected", (), [])
+    assert (rail.reconcile().asked, rail.health().ok) == (0, True)
+    rail.close()
+
+
+@promise("loop:sync")
+def test_a_sync_rail_takes_a_webhooks_word() -> None:
+    @tool(effect=once(by="invoice"))
+    async def pay(invoice: str) -> Later:
+        """Orders a payment."""
+        return Later(f"bank-{invoice}")
+
+    rail = SyncRail(Rail([pay], sinks=[]))
+    with rail.run([], principal=Principal("ada"), run_id="r") as run:
+        assert [one.code for one in rail.batch([ToolCall("1", "pay", '{"invoice": "A1"}')], run)] == ["WAITING"]
+    assert [rail.settle("bank-A1", {"paid": True}), rail.settle("bank-A1", {"paid": True})] == [True, False]
+    rail.close()
 
 
 @promise("loop:sync")

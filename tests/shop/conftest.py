@@ -1,27 +1,18 @@
-"""Databases for the shop's tests: built once per session, and handed to each test as a copy of its own.
-
-`pgserver` and `asyncpg` are imported only when a test asks for PostgreSQL.
-"""
+"""Databases for the shop's tests: built once per session, and handed to each test as a copy of its own."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import shutil
-import subprocess
-import warnings
-from collections.abc import Callable, Iterator
-from importlib import import_module
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
 from examples.shop.open import open_shop
-
-EXTERNAL_SERVER = "TOOLRAIL_TEST_POSTGRES"
-"""The URL of a PostgreSQL server where databases may be made, for machines that `pgserver` has no wheel for."""
+from tests.servers import database, execute, postgres_server
 
 pytest.register_assert_rewrite("tests.shop.contract")
 
@@ -44,76 +35,33 @@ def sqlite_url(built_sqlite: Path, tmp_path: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a running server with a shop to copy: a given one, or one that is started and stopped here."""
-    external = os.environ.get(EXTERNAL_SERVER)
-    url, stop = (external, _nothing) if external else _start_server(tmp_path_factory)
-    try:
-        asyncio.run(_build_template(url))
-        yield url
-        asyncio.run(_execute(url, f"DROP DATABASE {_TEMPLATE}"))
-    finally:
-        stop()
+def shop_server() -> Iterator[str]:
+    """The URL of a running server with a shop to copy."""
+    with postgres_server() as url:
+        asyncio.run(execute(url, f"DROP DATABASE IF EXISTS {_TEMPLATE}"))
+        with database(url, _TEMPLATE) as template:
+            asyncio.run(_build(template))
+            yield url
 
 
 @pytest.fixture
-def postgres_url(postgres_server: str) -> Iterator[str]:
+def postgres_url(shop_server: str) -> Iterator[str]:
     """A built shop of the test's own."""
-    yield from _database(postgres_server, template=_TEMPLATE)
+    with database(shop_server, _name(), template=_TEMPLATE) as url:
+        yield url
 
 
 @pytest.fixture
-def empty_postgres_url(postgres_server: str) -> Iterator[str]:
+def empty_postgres_url(shop_server: str) -> Iterator[str]:
     """An empty database of the test's own."""
-    yield from _database(postgres_server, template="template1")
+    with database(shop_server, _name()) as url:
+        yield url
 
 
-def _database(server: str, *, template: str) -> Iterator[str]:
-    name = f"toolrail_shop_{os.getpid()}_{next(_numbers)}"
-    asyncio.run(_execute(server, f"CREATE DATABASE {name} TEMPLATE {template}"))
-    yield _with_database(server, name)
-    asyncio.run(_execute(server, f"DROP DATABASE {name}"))
-
-
-def _start_server(directories: pytest.TempPathFactory) -> tuple[str, Callable[[], object]]:
-    """Starts PostgreSQL on a Unix socket. As root, pgserver runs it as a user of its own, which it makes."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # importing it warns where XDG_RUNTIME_DIR is not set
-        pgserver = import_module("pgserver")
-    last: subprocess.SubprocessError | None = None
-    # It gives a server ten seconds to start, which a busy machine can miss.
-    for _ in range(3):
-        try:
-            server = pgserver.get_server(directories.mktemp("pg"))
-        except subprocess.SubprocessError as error:
-            last = error
-        else:
-            return server.get_uri(), server.cleanup
-    raise RuntimeError("PostgreSQL did not start") from last
-
-
-def _nothing() -> None:
-    """A given server is not ours to stop."""
+def _name() -> str:
+    return f"toolrail_shop_{os.getpid()}_{next(_numbers)}"
 
 
 async def _build(url: str) -> None:
     async with open_shop(url):
         pass
-
-
-async def _build_template(url: str) -> None:
-    await _execute(url, f"DROP DATABASE IF EXISTS {_TEMPLATE}", f"CREATE DATABASE {_TEMPLATE}")
-    await _build(_with_database(url, _TEMPLATE))
-
-
-async def _execute(url: str, *statements: str) -> None:
-    connection = await import_module("asyncpg").connect(url)
-    try:
-        for statement in statements:
-            await connection.execute(statement)
-    finally:
-        await connection.close()
-
-
-def _with_database(url: str, name: str) -> str:
-    return urlsplit(url)._replace(path=f"/{name}").geturl()

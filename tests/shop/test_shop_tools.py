@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from decimal import Decimal
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 import httpx2
 import pytest
 
+from examples.shop import calculator, sandbox
 from examples.shop.data import (
     CUSTOMER,
     OTHER_CUSTOMER,
@@ -36,7 +38,7 @@ from examples.shop.tools import (
 )
 from tests.promises import promise
 from tests.shop.contract import MISSING_ORDER
-from toolrail import NotAuthorised, Principal, RunContext, ToolError
+from toolrail import CallLimits, Code, NotAuthorised, Principal, Rail, RunContext, ToolCall, ToolError
 from toolrail.testing import handler_context
 
 T = TypeVar("T")
@@ -197,6 +199,26 @@ def test_a_carrier_that_is_too_slow_is_a_time_out_of_the_client(sqlite_url: str)
     _in_shop(sqlite_url, work, cycle=("slow",))
 
 
+@promise("call:deadline/reach")
+@pytest.mark.parametrize(("timeout", "longest"), [(1.5, 1.5), (60.0, 2.0)])
+def test_the_carrier_is_waited_for_as_long_as_the_call_has_left_and_the_client_allows(
+    timeout: float, longest: float, sqlite_url: str
+) -> None:
+    asked: list[dict[str, float]] = []
+
+    def carrier(request: httpx2.Request) -> httpx2.Response:
+        asked.append(request.extensions["timeout"])
+        return httpx2.Response(200, json={"price_cents": 490, "days": 2})
+
+    async def work(shop: Shop) -> None:
+        async with httpx2.AsyncClient(transport=httpx2.MockTransport(carrier), timeout=2.0) as http:
+            ctx = handler_context(replace(shop, http=http), remaining=timeout)
+            assert (await shipping_quote.fn(ctx, TRAP_PRODUCT, "DE")).days == 2
+
+    _in_shop(sqlite_url, work)
+    assert asked == [dict.fromkeys(("connect", "read", "write", "pool"), longest)]
+
+
 def test_a_formula_is_worked_out_and_a_wrong_one_explained() -> None:
     assert calculate.fn("3 * 19.99").value == "59.97"
     with pytest.raises(ToolError, match=r"^Division by zero\.$"):
@@ -207,3 +229,34 @@ def test_python_runs_and_its_errors_are_explained() -> None:
     assert run_python.fn("sum(range(5))").result == "10"
     with pytest.raises(ToolError, match=r"^ZeroDivisionError: division by zero \(line 1\)\.$"):
         run_python.fn("1 / 0")
+
+
+@promise("tool:isolated")
+@pytest.mark.parametrize(
+    ("name", "arguments", "content"),
+    [
+        ("calculate", {"expression": "3 * 19.99"}, {"value": "59.97", "exact": True}),
+        ("calculate", {"expression": "1 / 0"}, {"error": "Division by zero.", "code": "TOOL_ERROR"}),
+        ("run_python", {"code": "print('hello')\n6 * 7"}, {"result": "42", "output": "hello\n"}),
+        (
+            "run_python",
+            {"code": "1 / 0"},
+            {"error": "ZeroDivisionError: division by zero (line 1).", "code": "TOOL_ERROR"},
+        ),
+    ],
+)
+def test_what_a_model_wrote_is_worked_out_in_another_process(
+    name: str, arguments: dict[str, str], content: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient = [replace(tool, limits=CallLimits(timeout=60.0)) for tool in (calculate, run_python)]
+    for module in (calculator, sandbox):  # in this process nothing could be worked out
+        monkeypatch.delattr(module, "evaluate" if module is calculator else "run_code")
+    (result,) = asyncio.run(Rail(patient, sinks=[]).batch([ToolCall("1", name, json.dumps(arguments))]))
+    assert json.loads(result.content) == content
+
+
+@promise("tool:isolated")
+def test_a_calculator_that_does_not_answer_is_killed_at_its_deadline() -> None:
+    hopeless = replace(run_python, limits=CallLimits(timeout=0.001, attempts=1))
+    (result,) = asyncio.run(Rail([hopeless], sinks=[]).batch([ToolCall("1", "run_python", '{"code": "1"}')]))
+    assert result.code is Code.TIMEOUT

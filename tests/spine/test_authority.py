@@ -19,6 +19,7 @@ from toolrail.effects import once
 from toolrail.errors import NotAuthorised, ToolError
 from toolrail.events import ApprovalDecided, CallDecided, CallSuspended, RunStarted
 from toolrail.messages import ToolResult
+from toolrail.store import Forget
 from toolrail.testing import run_virtual
 
 BOB = Principal("bob")
@@ -113,7 +114,7 @@ def test_anothers_object_is_answered_byte_for_byte_like_a_missing_one() -> None:
     assert [event.code for event in settled(recorder)] == [Code.NOT_AUTHORISED, Code.TOOL_ERROR]
 
 
-@promise("tool:offered")
+@promise("tool:offered", "tool:offered/permissions")
 def test_a_hidden_tool_looks_like_a_missing_one_and_is_not_near_anything() -> None:
     @tool(effect="read", requires="admin")
     async def delete_orders() -> str:
@@ -332,6 +333,8 @@ def test_a_refusal_in_one_stage_means_that_no_later_stage_acted(stage: str) -> N
 
     class Store(CountingStore):
         async def apply(self, *ops: Any) -> list[Any]:
+            if isinstance(ops[0], Forget):  # the run has ended
+                return await super().apply(*ops)
             acted.append({"FindEffect": "recall", "Claim": "claim"}.get(type(ops[0]).__name__, "settle"))
             if acted[-1] == stage:
                 raise ConnectionError
@@ -348,7 +351,9 @@ def test_a_refusal_in_one_stage_means_that_no_later_stage_acted(stage: str) -> N
     arguments = "junk" if stage == "validate" else '{"invoice": "A1"}'
     (result,) = virtually(rail, [call(name, arguments)], principal=ALICE)
     order = [one for one in STAGES if one not in ("find", "validate")]
-    assert acted == (order[: order.index(stage) + 1] if stage in order else [])
+    expected = order[: order.index(stage) + 1] if stage in order else []
+    # A claim that failed may have landed all the same, so it is taken back.
+    assert acted == ([*expected, "settle"] if stage == "claim" else expected)
     assert not result.started
     assert not result.ok
     assert len(settled(recorder)) == 1

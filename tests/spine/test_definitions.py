@@ -210,15 +210,15 @@ WRONG: list[tuple[Callable[[], Any], str]] = [
     *(
         (
             make,
-            f"TR301 {what}: {what.partition('(')[2].partition('=')[0]} must be over zero. "
-            "Mend: Give a positive number, or None.",
+            f"TR301 {what}: {(name := what.rpartition('(')[2].partition('=')[0])} must be over zero. "
+            f"Mend: Give a positive number{'' if name in ('timeout', 'attempts', 'parallel') else ', or None'}.",
         )
         for make, what in (
             (lambda: CallLimits(timeout=0), "CallLimits(timeout=0)"),
             (lambda: CallLimits(timeout=float("nan")), "CallLimits(timeout=nan)"),
             (lambda: CallLimits(attempt_timeout=-1), "CallLimits(attempt_timeout=-1)"),
             (lambda: CallLimits(attempts=-1), "CallLimits(attempts=-1)"),
-            (lambda: tool(timeout=-1)(show), "CallLimits(timeout=-1)"),
+            (lambda: tool(timeout=-1)(show), "@ show() @tool(timeout=-1)"),
             (lambda: RunLimits(turns=0), "RunLimits(turns=0)"),
             (lambda: RunLimits(calls=0), "RunLimits(calls=0)"),
             (lambda: RunLimits(calls_per_tool=0), "RunLimits(calls_per_tool=0)"),

@@ -25,7 +25,7 @@ from pydantic import BaseModel
 from tests.promises import promise
 from tests.spine.helpers import call, rail_of, settled, virtually
 from toolrail.definition import ResultRules, tool
-from toolrail.encoding import encode_value, preview
+from toolrail.encoding import encode_flat, encode_value, preview
 from toolrail.limits import RailLimits
 from toolrail.messages import Media, ToolResult
 
@@ -305,6 +305,33 @@ def test_any_nested_value_becomes_valid_text_under_the_cap(value: Any, cap: int)
 
 
 @promise("call:encode")
+@given(value=st.dictionaries(KEYS, LEAVES) | st.dictionaries(st.text(), st.text() | st.integers() | st.booleans()))
+def test_the_fast_way_writes_a_flat_object_as_the_other_one_does(value: dict[Any, Any]) -> None:
+    fast = encode_flat(value)
+    assert fast is None or fast == encode_value(value)
+
+
+@promise("call:encode")
+@pytest.mark.parametrize(
+    ("value", "fast"),
+    [
+        ({"a": 1, "b": "é\n", "c": None, "d": True}, True),
+        ({"a": 10**300}, True),
+        ({"a": 10**4299}, False),
+        ({"a": 1.5}, False),
+        ({"a": "\ud800"}, False),
+        ({1: "a"}, False),
+        ({"a": ["b"]}, False),
+        ("text", True),
+        (["a"], False),
+        ({str(n): n for n in range(513)}, False),
+    ],
+)
+def test_the_fast_way_takes_text_and_small_flat_objects(value: Any, fast: bool) -> None:
+    assert (encode_flat(value) is not None) is fast
+
+
+@promise("call:encode")
 def test_a_result_that_misses_its_declared_type_is_flagged_and_still_a_success() -> None:
     assert _result({"id": 5}, output=Order).flags == ("output_mismatch",)
     assert _result(Order(id="1", total=decimal.Decimal(1), at=WHEN), output=Order).flags == ()
@@ -336,8 +363,8 @@ def test_a_large_result_is_a_preview_that_is_valid_says_its_size_and_uses_its_ro
     assert len(result.content.encode()) > 0.9 * 32 * 1024
     assert shown["truncated"] is True
     assert shown["bytes"] == len(text.encode())
-    assert text.startswith(shown["preview"])
-    assert shown["preview"]
+    assert text.startswith(shown["text"])
+    assert shown["text"]
 
 
 @promise("call:size")
@@ -351,8 +378,8 @@ def test_the_cap_is_exact_and_no_character_is_cut(character: str, extra: int) ->
     assert bool(flags) == (extra > 0)
     assert len(shown.encode()) <= cap
     if flags:
-        assert text.startswith(json.loads(shown)["preview"])
-        assert len(json.loads(shown)["preview"]) > 100
+        assert text.startswith(json.loads(shown)["text"])
+        assert len(json.loads(shown)["text"]) > 100
 
 
 @promise("call:size")

@@ -170,15 +170,25 @@ def test_a_once_tools_error_says_no_more_than_the_failure_behind_it(
     assert (result.status, made) == (status, attempts)
 
 
-@promise("call:retry")
-def test_for_tools_that_may_be_repeated_a_tool_error_stays_a_statement_whatever_is_behind_it() -> None:
-    @tool(name="act", effect="keyed")
+@promise("call:retry", "effect:unknown")
+@pytest.mark.parametrize(
+    ("effect", "code"),
+    [
+        pytest.param("keyed", Code.OUTCOME_UNKNOWN, id="keyed: under a new key it would be done twice"),
+        pytest.param("idempotent", Code.MAX_RETRIES, id="idempotent: again does no harm"),
+        pytest.param("undeclared", Code.MAX_RETRIES, id="undeclared: the author's word"),
+    ],
+)
+def test_tools_that_may_be_repeated_are_and_then_a_tool_error_with_a_time_out_behind_it_means(
+    effect: Any, code: Code
+) -> None:
+    @tool(name="act", effect=effect)
     async def act() -> None:
         """Fails, with a time-out behind it."""
         raise _chained(ToolError("bank slow", retryable=True), TimeoutError(), "from")
 
     result, attempts = _one(act)
-    assert (result.status, result.code, attempts) == ("error", Code.MAX_RETRIES, 3)
+    assert (result.code, attempts) == (code, 3)
 
 
 def _marked(failure: str, *, begins: bool) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -19,6 +19,7 @@ from toolrail.messages import ToolCall, ToolResult
 from toolrail.rail import Rail
 from toolrail.run import Run
 from toolrail.store import CallsOf, Claim, FindEffect, Settle, ask
+from toolrail.stores.memory import MemoryStore
 from toolrail.testing import run_virtual
 
 A1 = call("pay", {"invoice": "A1", "amount": 5})
@@ -237,24 +238,33 @@ def test_a_result_that_cannot_be_recorded_stands_and_is_flagged(trouble: Trouble
 
 
 @promise("effect:once")
-def test_reads_and_tools_without_a_key_do_not_come_to_a_store_in_memory() -> None:
+def test_reads_do_not_come_to_a_store_in_memory_and_tools_without_a_key_only_ask() -> None:
     @tool(effect="read")
     async def look() -> str:
         """Looks."""
         return "seen"
+
+    @tool(effect="undeclared")
+    async def guess() -> str:
+        """Guesses."""
+        return "guessed"
 
     @tool(effect="once")
     async def act() -> str:
         """Acts."""
         return "done"
 
-    class NoStore(BrokenStore):
-        async def apply(self, *_: Any) -> list[Any]:
-            raise AssertionError("asked")
+    class Asked(MemoryStore):
+        asked: ClassVar[list[str]] = []
 
-    rail, _ = rail_of(look, act, store=NoStore(Claim, "raises"))
-    (results,) = run_virtual(_turns(rail, [call("look"), call("act")]))
-    assert codes(results) == ["ok", "ok"]
+        async def apply(self, *ops: Any) -> list[Any]:
+            self.asked.extend(type(op).__name__ for op in ops)
+            return await super().apply(*ops)
+
+    rail, _ = rail_of(look, guess, act, store=Asked())
+    (results,) = run_virtual(_turns(rail, [call("look"), call("guess"), call("act")]))
+    assert codes(results) == ["ok", "ok", "ok"]
+    assert Asked.asked == ["FindEffect"]
 
 
 @promise("effect:once", "call:total")

@@ -7,21 +7,25 @@ import contextvars
 import threading
 import time
 from collections.abc import Callable, Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.promises import promise
-from tests.spine.helpers import ALICE, call, codes, in_run, rail_of, really, settled, virtually
+from tests.spine.helpers import ALICE, call, codes, in_run, rail_of, really, said, settled, virtually
 from toolrail.background import BackgroundLoop
 from toolrail.context import RunContext
 from toolrail.definition import tool
-from toolrail.effects import once
+from toolrail.effects import Happened, Verdict, WillNotHappen, once, verified
+from toolrail.errors import ToolError
 from toolrail.events import OutcomeSettled
 from toolrail.limits import CallLimits, RailLimits
 from toolrail.messages import ToolResult
 from toolrail.pool import ThreadPool
 from toolrail.rail import Rail
+from toolrail.store import OpenCalls, ask
+from toolrail.stores.sqlite import SQLiteStore
 
 SHORT = 0.05
 
@@ -238,9 +242,113 @@ def test_a_late_return_settles_the_ledger_and_is_an_event(gate: threading.Event)
 
     results = asyncio.run(main())
     assert [r.status for r in results] == ["unknown", "unknown", "ok"]
-    assert results[2].content == "paid A1"
+    since = "Since then: the earlier call call-pay of pay, whose outcome was not known, has taken effect."
+    assert results[2].content == f"paid A1\n\n{since}"
     assert results[2].replayed
     assert [(e.status, e.how) for e in recorder.of(OutcomeSettled)] == [("ok", "late")]
+
+
+@promise("effect:once", "effect:unknown", "call:deadline/threads")
+def test_while_a_thread_of_a_call_is_at_work_the_other_side_is_not_asked_whether_it_will_happen(
+    gate: threading.Event,
+) -> None:
+    paid: list[str] = []
+
+    async def ask_bank(_: RunContext[object], arguments: Any) -> Verdict:
+        return Happened("paid before") if arguments["invoice"] in paid else WillNotHappen()
+
+    @tool(effect=verified(ask_bank, by="invoice"), timeout=SHORT)
+    def pay(invoice: str) -> str:
+        """Pays, late."""
+        gate.wait(10)
+        paid.append(invoice)
+        return f"paid {invoice}"
+
+    rail, recorder = rail_of(pay)
+
+    async def main() -> list[ToolResult]:
+        async with rail.run([], principal=ALICE) as run:
+            found: list[ToolResult] = []
+            for turn in range(3):
+                run.messages.append({"role": "user", "content": "pay"})
+                found.extend(await rail.batch([call("pay", {"invoice": "A1"})], run))
+                if turn == 1:
+                    gate.set()
+                    await _until(lambda: bool(recorder.of(OutcomeSettled)))
+            return found
+
+    results = asyncio.run(main())
+    assert [r.status for r in results] == ["unknown", "unknown", "ok"]
+    assert "abandoned" in results[0].flags
+    assert paid == ["A1"]
+    assert not rail.ports.work.adrift
+
+
+@promise("call:sync", "call:deadline/threads", "effect:unknown")
+@pytest.mark.parametrize("fails", [False, True], ids=["returns", "says that nothing happened"])
+def test_a_late_end_is_told_to_the_model_with_the_last_result_of_the_next_turn_once(
+    gate: threading.Event, fails: bool, tmp_path: Path
+) -> None:
+    @tool(effect=once(by="invoice"), timeout=SHORT)
+    def pay(invoice: str) -> str:
+        """Pays, late."""
+        gate.wait(10)
+        if fails:
+            raise ToolError("refused", nothing_happened=True)
+        return f"paid {invoice}"
+
+    @tool(effect="read")
+    async def look(at: str) -> str:
+        """Looks."""
+        return f"seen {at}"
+
+    store = SQLiteStore(tmp_path / "rail.db")
+    rail, recorder = rail_of(pay, look, store=store)
+    looks = [call("look", {"at": "a"}), call("look", {"at": "b"})]
+
+    async def main() -> list[list[ToolResult]]:
+        async with rail, rail.run([], principal=ALICE) as run:
+            first = await rail.batch([call("pay", {"invoice": "A1"}, id="c1")], run)
+            assert [row.state for row in await ask(store, OpenCalls())] == ["unknown"]
+            gate.set()
+            await _until(lambda: bool(recorder.of(OutcomeSettled)))
+            turns = [first, await rail.batch(looks, run), await rail.batch(looks, run)]
+            await rail.drain(5)
+            assert await ask(store, OpenCalls()) == ()
+            return turns
+
+    (unknown,), then, later = asyncio.run(main())
+    assert unknown.status == "unknown"
+    what = "did nothing" if fails else "has taken effect"
+    line = f"Since then: the earlier call c1 of pay, whose outcome was not known, {what}."
+    assert [r.content for r in then] == ["seen a", f"seen b\n\n{line}"]
+    assert [r.content for r in later] == ["seen a", "seen b"]
+
+
+@promise("call:sync", "call:deadline/threads")
+def test_a_late_end_of_the_same_turn_is_told_beside_the_error(gate: threading.Event) -> None:
+    @tool(effect=once(by="invoice"), timeout=SHORT)
+    def pay(invoice: str) -> str:
+        """Pays, late."""
+        gate.wait(10)
+        return "paid"
+
+    @tool(effect="read")
+    async def wait() -> str:
+        """Waits until the payment has returned after all."""
+        await _until(lambda: bool(settled(recorder)))
+        gate.set()
+        await _until(lambda: bool(recorder.of(OutcomeSettled)))
+        raise ToolError("no")
+
+    rail, recorder = rail_of(pay, wait)
+    unknown, error = really(rail, [call("pay", {"invoice": "A1"}, id="c1"), call("wait")], principal=ALICE)
+    assert unknown.status == "unknown"
+    assert said(error) == {
+        "error": "no",
+        "code": "TOOL_ERROR",
+        "since": "Since then: the earlier call c1 of pay, whose outcome was not known, has taken effect.",
+    }
 
 
 @promise("call:sync", "call:encode")

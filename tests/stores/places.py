@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from toolrail.codes import Code
-from toolrail.store import CallRow, RunRow, SessionRow, Store
+from toolrail.store import ApprovalRow, CallRow, ResultRow, RunRow, SessionRow, Store
 
 T = TypeVar("T")
 
@@ -55,6 +55,10 @@ def call(key: str = "r1:d:0", **changes: Any) -> CallRow:
 
 FULL = call(
     effect_key="k1",
+    scope="tenant",
+    open_key="o1",
+    idempotency_key="i1",
+    arguments='{"invoice":"A1"}',
     arguments_digest="a1",
     state="unknown",
     status="unknown",
@@ -81,4 +85,28 @@ def run(name: str = "r1", **changes: Any) -> RunRow:
 
 def session(name: str = "s1", **changes: Any) -> SessionRow:
     row = SessionRow("acme", name, "ann", "openai", '[{"role":"user","content":"☃"}]', created=1.0, updated=2.0)
+    return replace(row, **changes)
+
+
+def approval(name: str = "a1", **changes: Any) -> ApprovalRow:
+    """A question about the call `r1:d:0`."""
+    row = ApprovalRow(
+        tenant="acme",
+        approval=name,
+        run="r1",
+        key="r1:d:0",
+        principal="ann",
+        tool="pay",
+        digest="d1",
+        arguments='{"invoice":"A1"}',
+        binding="b1",
+        reason="more than 100",
+        created=100.0,
+        expires=150.0,
+    )
+    return replace(row, **changes)
+
+
+def result(handle: str = "h1", **changes: Any) -> ResultRow:
+    row = ResultRow("acme", handle, run="r1", key="r1:d:0", principal="ann", trust="trusted", content="☃", created=1.0)
     return replace(row, **changes)

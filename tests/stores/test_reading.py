@@ -9,8 +9,20 @@ from typing import cast
 
 import pytest
 
-from tests.stores.places import FULL, call, run
-from toolrail.store import CallsOf, Claim, ListRuns, LoadRun, Op, SaveRun, Settle
+from tests.stores.places import FULL, approval, call, run
+from tests.stores.steps import claim
+from toolrail.store import (
+    CallsOf,
+    FindCall,
+    ListApprovals,
+    ListRuns,
+    LoadRun,
+    Op,
+    OpenCalls,
+    RequestApproval,
+    SaveRun,
+    Settle,
+)
 from toolrail.stores.failures import StoreError
 from toolrail.stores.reading import StoreReader
 from toolrail.stores.sqlite import SQLiteStore
@@ -18,7 +30,7 @@ from toolrail.stores.sqlite import SQLiteStore
 
 async def filled(path: Path) -> SQLiteStore:
     store = SQLiteStore(path)
-    await store.apply(SaveRun(run()), Settle(FULL))
+    await store.apply(SaveRun(run()), Settle(FULL), RequestApproval(approval()))
     return store
 
 
@@ -33,6 +45,15 @@ def test_a_reader_tells_runs_and_calls(path: Path) -> None:
     assert reader.ask(LoadRun("acme", "r1")) == run()
     assert reader.ask(LoadRun("acme", "r2")) is None
     assert reader.ask(CallsOf("acme", "r1")) == (FULL,)
+
+
+def test_a_reader_tells_what_waits_for_a_person(path: Path) -> None:
+    asyncio.run(closed(path))
+    reader = StoreReader(path)
+    assert reader.ask(OpenCalls()) == (FULL,)
+    assert reader.ask(FindCall(None, FULL.key)) == FULL
+    assert reader.ask(FindCall("zeta", FULL.key)) is None
+    assert reader.ask(ListApprovals()) == (approval(),)
 
 
 def test_a_reader_leaves_no_trace(path: Path) -> None:
@@ -81,4 +102,4 @@ def test_a_reader_writes_nothing(path: Path) -> None:
     asyncio.run(closed(path))
     reader = StoreReader(path)
     with pytest.raises(TypeError, match="a reader does not answer Claim"):
-        reader.ask(cast(Op, Claim(call())))  # pyright: ignore[reportCallIssue, reportArgumentType]
+        reader.ask(cast(Op, claim(call())))  # pyright: ignore[reportCallIssue, reportArgumentType]

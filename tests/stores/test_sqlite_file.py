@@ -14,11 +14,31 @@ from typing import Any
 import pytest
 
 from tests.stores.places import call, run
-from toolrail.store import CallsOf, Claim, Claimed, ListRuns, LoadRun, SaveRun, Store, ask, bucket_of
+from tests.stores.steps import claim, find
+from toolrail.store import (
+    CallsOf,
+    Claimed,
+    FindApproval,
+    FindCall,
+    Forget,
+    Held,
+    ListApprovals,
+    ListRuns,
+    LoadRun,
+    Op,
+    OpenCalls,
+    SaveRun,
+    Settle,
+    Store,
+    ask,
+    bucket_of,
+)
 from toolrail.stores.failures import StoreError
 from toolrail.stores.reading import StoreReader
-from toolrail.stores.schema import MIGRATIONS
+from toolrail.stores.schema import MIGRATIONS, TABLES
 from toolrail.stores.sqlite import SQLiteStore
+from toolrail.stores.sqlite_file import connect
+from toolrail.stores.statements import perform
 
 
 async def saved(store: Store, *names: str) -> None:
@@ -112,7 +132,7 @@ def test_the_journal_is_a_wal_and_each_commit_waits_for_the_disk(path: Path) -> 
     assert seen == [["wal", 2]]
 
 
-@pytest.mark.parametrize("table", ["calls", "runs", "sessions", "leases", "approvals", "results"])
+@pytest.mark.parametrize("table", ["calls", "runs", "sessions", "leases", "approvals", "results", "counters"])
 def test_every_table_has_a_tenant_in_its_key(path: Path, table: str) -> None:
     asyncio.run(made(path, "r1"))
     keys = [name for _, name, _, _, _, position in sql(path, f"PRAGMA table_info({table})") if position]
@@ -128,7 +148,7 @@ def test_rows_of_a_run_have_a_bucket(path: Path, table: str) -> None:
 def test_the_bucket_is_that_of_the_run(path: Path) -> None:
     async def body() -> None:
         store = SQLiteStore(path)
-        await store.apply(Claim(call()), SaveRun(run()))
+        await store.apply(claim(call()), SaveRun(run()))
         await store.close()
 
     asyncio.run(body())
@@ -141,7 +161,7 @@ def _text(path: Path) -> None:
 
 
 def _foreign(path: Path) -> None:
-    sql(path, "CREATE TABLE invoices (id)")
+    sql(path, "CREATE TABLE Runs (id)", "CREATE TABLE invoices (id)", "CREATE VIEW leases AS SELECT id FROM invoices")
 
 
 def _future(path: Path) -> None:
@@ -177,8 +197,11 @@ def _directory(path: Path) -> None:
 
 BROKEN = [
     (_text, "not an SQLite database.*Mend: Give the store a path of its own"),
-    (_foreign, "belongs to something else.*Mend: Give the store a path of its own"),
-    (_future, r"a newer toolrail wrote it \(schema 99; this one knows 1\).*Mend: Upgrade toolrail"),
+    (
+        _foreign,
+        "table has a name that the store needs: runs, leases.*Mend: Rename that table, or give the store a path",
+    ),
+    (_future, r"a newer toolrail wrote it \(schema 99; this one knows 2\).*Mend: Upgrade toolrail"),
     (_no_version, "its schema version cannot be read.*Mend: Restore"),
     (_cut_off, "the file is damaged.*Mend: Restore it from a backup"),
     (_scribbled, "the file is damaged.*Mend: Restore it from a backup"),
@@ -236,6 +259,20 @@ def test_an_empty_file_becomes_a_store(path: Path) -> None:
     assert StoreReader(path).ask(ListRuns()) == (run(),)
 
 
+def test_tables_of_others_that_were_there_first_stay_as_they_are(path: Path) -> None:
+    sql(path, "CREATE TABLE invoices (id INTEGER PRIMARY KEY AUTOINCREMENT)", "INSERT INTO invoices VALUES (7)")
+    with pytest.raises(StoreError, match="it holds no store yet"):
+        StoreReader(path)
+    asyncio.run(made(path, "r1"))
+    assert sql(path, "SELECT id FROM invoices") == [(7,)]
+    assert StoreReader(path).ask(ListRuns()) == (run(),)
+
+
+def test_the_names_that_must_be_free_are_those_of_the_stores_tables(path: Path) -> None:
+    asyncio.run(made(path, "r1"))
+    assert {name for (name,) in sql(path, "SELECT name FROM sqlite_master WHERE type = 'table'")} == set(TABLES)
+
+
 def test_a_tools_own_tables_may_stand_in_the_file(path: Path) -> None:
     asyncio.run(made(path, "r1"))
     sql(path, "CREATE TABLE invoices (id)", "PRAGMA user_version = 7", "PRAGMA application_id = 7")
@@ -251,11 +288,11 @@ def _moved(path: Path) -> None:
 def test_a_file_that_vanishes_in_use_is_not_begun_anew(path: Path, vanish: Callable[[Path], None]) -> None:
     async def body() -> None:
         store = SQLiteStore(path)
-        await store.apply(Claim(call(effect_key="k")))
+        await store.apply(claim(call(effect_key="k")))
         vanish(path)
         for _ in range(2):
             with pytest.raises(StoreError, match="it was removed or replaced while in use"):
-                await store.apply(Claim(call("r2:d:0", run="r2", effect_key="k")))
+                await store.apply(claim(call("r2:d:0", run="r2", effect_key="k")))
         await store.close()
 
     asyncio.run(body())
@@ -263,7 +300,7 @@ def test_a_file_that_vanishes_in_use_is_not_begun_anew(path: Path, vanish: Calla
 
 
 def test_a_file_that_another_keeps_locked_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("toolrail.stores.sqlite.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("toolrail.stores.sqlite_file.BUSY_SECONDS", 0.05)
     asyncio.run(made(path, "r1"))
 
     async def body(other: sqlite3.Connection) -> Any:
@@ -271,9 +308,9 @@ def test_a_file_that_another_keeps_locked_is_named(path: Path, monkeypatch: pyte
         other.execute("BEGIN IMMEDIATE")
         assert await ask(store, CallsOf("acme", "r1")) == (), "who only reads need not wait"
         with pytest.raises(StoreError, match="another process has been writing to it for too long"):
-            await store.apply(Claim(call()))
+            await store.apply(claim(call()))
         other.execute("COMMIT")
-        answer = await ask(store, Claim(call()))
+        answer = await ask(store, claim(call()))
         await store.close()
         return answer
 
@@ -299,8 +336,104 @@ def test_an_older_file_is_migrated_and_keeps_its_rows(path: Path, monkeypatch: p
     more = (*MIGRATIONS, ("ALTER TABLE leases ADD COLUMN note TEXT",), ("CREATE TABLE more (x)",))
     monkeypatch.setattr("toolrail.stores.schema.MIGRATIONS", more)
     monkeypatch.setattr("toolrail.stores.reading.MIGRATIONS", more)
-    with pytest.raises(StoreError, match=r"an older toolrail wrote it \(schema 1\)"):
+    with pytest.raises(StoreError, match=r"an older toolrail wrote it \(schema 2\)"):
         StoreReader(path)
     asyncio.run(made(path, "r2"))
-    assert sql(path, "SELECT version FROM toolrail_schema") == [(3,)]
+    assert sql(path, "SELECT version FROM toolrail_schema") == [(4,)]
     assert len(StoreReader(path).ask(ListRuns())) == 2
+
+
+V1_CALL = {
+    "tenant": "acme",
+    "bucket": 1,
+    "run": "r1",
+    "call_key": "r1:d:0",
+    "turn": 1,
+    "call_index": 0,
+    "call_id": "call_1",
+    "tool": "pay",
+    "digest": "d1",
+    "principal": "ann",
+    "effect": "once",
+    "state": "started",
+    "effect_key": "k",
+    "holds_key": 1,
+    "trust": "untrusted",
+    "flags": "[]",
+    "attempts": 0,
+    "argument_bytes": 0,
+    "result_bytes": 0,
+    "seconds": 0.0,
+    "created": 100.0,
+    "updated": 100.0,
+    "lease_until": 140.0,
+}
+
+
+@pytest.fixture
+def first_version(path: Path) -> Path:
+    """A file as the first version of the schema left it, with a call that was never settled, and one that is done."""
+    insert = f"INSERT INTO calls ({', '.join(V1_CALL)}) VALUES ({', '.join('?' * len(V1_CALL))})"
+    done = {**V1_CALL, "call_key": "r1:d:1", "call_index": 1, "state": "done", "effect_key": "k2", "content": "paid"}
+    with closing(sqlite3.connect(path)) as db, db:
+        for statement in (*MIGRATIONS[0], "UPDATE toolrail_schema SET version = 1"):
+            db.execute(statement)
+        db.execute(insert, tuple(V1_CALL.values()))
+        db.execute(f"INSERT INTO calls ({', '.join(done)}) VALUES ({', '.join('?' * len(done))})", tuple(done.values()))
+    return path
+
+
+def test_a_file_of_the_first_version_is_migrated_and_its_calls_count(first_version: Path) -> None:
+    held, done = call(effect_key="k"), call("r1:d:1", index=1, state="done", effect_key="k2", content="paid")
+
+    async def body() -> list[Any]:
+        store = SQLiteStore(first_version)
+        answers = await store.apply(
+            CallsOf("acme", "r1"),
+            claim(call("r2:d:0", run="r2", effect_key="k")),
+            claim(call("r2:d:1", run="r2", effect_key="k2")),
+            claim(call("r2:d:0", run="r2", effect_key="k"), over="r1:d:0", now=200.0),
+            OpenCalls(),
+        )
+        await store.close()
+        return answers
+
+    repeat = call("r2:d:0", run="r2", effect_key="k", repeats="r1:d:0")
+    assert asyncio.run(body()) == [(held, done), Held(held), Held(done), Claimed(), (repeat,)]
+
+
+def test_a_file_of_the_first_version_is_not_read_before_it_is_migrated(first_version: Path) -> None:
+    with pytest.raises(StoreError, match=r"an older toolrail wrote it \(schema 1\)"):
+        StoreReader(first_version)
+
+
+INDEXED = {
+    "the row of a call": FindCall("acme", "c"),
+    "a call in whatever tenant": FindCall(None, "c"),
+    "an effect by its key": find("k"),
+    "an unknown outcome by its open key": find(open_key="o"),
+    "a claim": claim(call(effect_key="k", open_key="o")),
+    "a takeover": claim(call(effect_key="k", open_key="o"), over="x"),
+    "an approved claim": claim(call(effect_key="k"), approval="a1"),
+    "a settlement": Settle(call(effect_key="k", state="done")),
+    "the calls of a run": CallsOf("acme", "r1"),
+    "open calls": OpenCalls(),
+    "a forgotten run": Forget("acme", "r1"),
+    "a question": FindApproval("acme", "a1"),
+    "a question in whatever tenant": FindApproval(None, "a1"),
+    "open questions": ListApprovals(),
+    "the questions of a run": ListApprovals("acme", "r1"),
+    "the newest runs": ListRuns(),
+    "the newest runs of a tenant": ListRuns(tenant="acme"),
+}
+
+
+@pytest.mark.parametrize("op", INDEXED.values(), ids=INDEXED)
+def test_no_operation_looks_at_all_rows(path: Path, op: Op) -> None:
+    asked: list[str] = []
+    with closing(connect(str(path))) as db:
+        db.set_trace_callback(asked.append)
+        perform(db, op)
+        db.set_trace_callback(None)
+        plans = [row[3] for text in asked for row in db.execute(f"EXPLAIN QUERY PLAN {text}")]
+    assert [plan for plan in plans if plan.startswith("SCAN") and " USING INDEX " not in plan] == []

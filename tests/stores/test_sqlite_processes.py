@@ -17,7 +17,8 @@ from toolrail.stores.reading import StoreReader
 CLAIMS = """
 import asyncio, sys
 from tests.stores.places import call, run
-from toolrail.store import Claim, SaveRun
+from tests.stores.steps import claim
+from toolrail.store import SaveRun
 from toolrail.stores.sqlite import SQLiteStore
 
 path, name = sys.argv[1:]
@@ -28,7 +29,7 @@ async def main():
     sys.stdin.readline()
     for number in range(20):
         row = call(f"{name}:{number}", run=name, effect_key=f"k{number}", turn=number)
-        (answer,) = await store.apply(Claim(row))
+        (answer,) = await store.apply(claim(row))
         print(number, type(answer).__name__, flush=True)
     await store.apply(SaveRun(run(name)))
     await store.close()
@@ -39,12 +40,13 @@ asyncio.run(main())
 DIES = """
 import asyncio, os, sys
 from tests.stores.places import call, run
-from toolrail.store import Claim, SaveRun
+from tests.stores.steps import claim
+from toolrail.store import SaveRun
 from toolrail.stores.sqlite import SQLiteStore
 
 async def main():
     store = SQLiteStore(sys.argv[1])
-    await store.apply(Claim(call(effect_key="k")), SaveRun(run()))
+    await store.apply(claim(call(effect_key="k")), SaveRun(run()))
     os._exit(9)
 
 asyncio.run(main())

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from tests.stores.places import call, run
-from toolrail.store import Claim, Claimed, Held, ListRuns, Op, SaveRun, Settle, Store, ask
+from tests.stores.steps import claim
+from toolrail.store import Claimed, Held, ListRuns, Op, SaveRun, Settle, Store, ask
 from toolrail.stores.failures import StoreError
 from toolrail.stores.reading import StoreReader
 from toolrail.stores.sqlite import GROUP, SQLiteStore
@@ -80,7 +81,7 @@ def test_one_for_which_sqlite_gives_up_the_transaction_takes_no_other_with_it(pa
 
 
 def test_of_many_claims_of_one_key_exactly_one_is_claimed(path: Path) -> None:
-    requests = [(Claim(call(f"r{number}:d:0", run=f"r{number}", effect_key="k")),) for number in range(50)]
+    requests = [(claim(call(f"r{number}:d:0", run=f"r{number}", effect_key="k")),) for number in range(50)]
     answers = [answer for (answer,) in apply_together(path, *requests)]
     assert answers.count(Claimed()) == 1
     assert sum(isinstance(answer, Held) for answer in answers) == 49

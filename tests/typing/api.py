@@ -23,6 +23,10 @@ from toolrail import (
     tool,
 )
 from toolrail.agent import AgentResult
+from toolrail.approvers import Console, deferred
+from toolrail.decisions import Ask
+from toolrail.effects import Later
+from toolrail.store import ApprovalRow
 
 
 class Shop:
@@ -101,10 +105,36 @@ async def agents(user: Principal) -> None:
     agent = Agent("openai:gpt-4o", bound, max_turns=3)
     assert_type(agent, Agent[Shop])
     assert_type(await agent.run("Hello", principal=user, deps=Shop()), AgentResult)
+    assert_type(await agent.resume("run_1", principal=user, deps=Shop()), AgentResult)
+    assert_type(await Agent("openai:gpt-4o", free).resume("run_1", approvals={"apr_1": True}), AgentResult)
+    assert_type(agent.resume_sync("run_1", deps=BigShop()), AgentResult)
+    result = await agent.run("Hello", principal=user, deps=Shop())
+    await agent.resume(result.run_id, deps=Shop(), approvals={result.pending[0].approval: True}, principal=user)
+    assert_type(result.pending[0].approval, str)
+    await agent.resume("run_1")  # pyright: ignore[reportCallIssue]
+    await agent.resume("run_1", deps=3)  # pyright: ignore[reportArgumentType]
+    await agent.resume("run_1", deps=Shop(), approvals={"apr_1": "yes"})  # pyright: ignore[reportArgumentType]
     await agent.run("Hello")  # pyright: ignore[reportCallIssue]
     await agent.run("Hello", deps=3)  # pyright: ignore[reportArgumentType]
 
 
+async def decisions(user: Principal) -> None:
+    for question in await bound.approvals.list(state=None):
+        assert_type(question, ApprovalRow)
+    assert_type(await bound.approvals.decide("apr_1", approved=True, by=user, arguments={"n": 1}), ApprovalRow)
+    await bound.approvals.decide("apr_1", approved=True)  # pyright: ignore[reportCallIssue]
+    await bound.approvals.decide("apr_1", approved=True, by="carol")  # pyright: ignore[reportArgumentType]
+    assert_type(await bound.settle("token", {"paid": True}), bool)
+    await bound.settle("token", error="Refused.")  # pyright: ignore[reportArgumentType]
+
+
+@tool(effect="once", approve=lambda arguments: Ask("much", needs="pay") if arguments["amount"] > 100 else False)
+async def pays_later(amount: int) -> Later:
+    return Later(token=str(amount))
+
+
+Rail([pays_later], approver=deferred)
+Rail([pays_later], approver=Console(Principal("carol")))
 tool(effect="reed")  # pyright: ignore[reportArgumentType]
 tool(tiemout=2.0)  # pyright: ignore[reportCallIssue]
 Rail([len])  # pyright: ignore[reportArgumentType]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.promises import promise
 from toolrail import pool as pools
 from toolrail.drive import TimedOut, drive
-from toolrail.pool import ThreadPool
+from toolrail.pool import Standing, ThreadPool
 from toolrail.testing import run_virtual
 
 T = TypeVar("T")
@@ -319,6 +319,7 @@ def test_past_the_cap_an_abandoned_thread_costs_its_place_until_it_returns() -> 
         waiting = asyncio.create_task(job(pool, lambda: 7))
         await rounds(20)
         assert not waiting.done()
+        assert pool.standing() == Standing(2, busy=2, waiting=1, abandoned=1, lost=2)
         gate.set()
         assert await waiting == 7
 
@@ -326,7 +327,7 @@ def test_past_the_cap_an_abandoned_thread_costs_its_place_until_it_returns() -> 
     for _ in range(3):
         late.wait()
     assert late.heard == [(True, None)] * 3
-    assert pool.stats == {"busy": 0, "free": 2, "abandoned": 0}
+    assert pool.standing() == Standing(2, busy=0, waiting=0, abandoned=0, lost=0)
     pool.close()
 
 

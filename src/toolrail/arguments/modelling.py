@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from typing import Any, cast
 
 from pydantic import BaseModel
 
 from toolrail.arguments.walk import Schema, as_object, children, every, in_place, is_json
 from toolrail.errors import DefinitionError
+from toolrail.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Facts:
     """What of a model needs more than Pydantic's own strict reading. All false for most models."""
 

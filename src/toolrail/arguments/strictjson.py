@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -70,6 +71,8 @@ def _constant(name: str) -> float:
 
 # Short texts cannot hold a number that is too long, so they skip the hook for whole numbers.
 _short = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_constant=_constant)
+_scan: Callable[[str, int], tuple[Any, int]] = _short.scan_once  # pyright: ignore
+"""What `raw_decode` calls, which costs as much again."""
 _long = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_constant=_constant, parse_int=_int)
 
 
@@ -85,8 +88,8 @@ def parse(text: str, *, empty_ok: bool = False) -> Parsed | Fault:
     if text[:1] == "{" and len(text) <= MAX_DIGITS and text.isascii():
         # The common case at full speed: too short to be too deep or too long, and no half characters.
         try:
-            found, end = _short.raw_decode(text)
-        except (ValueError, RecursionError):
+            found, end = _scan(text, 0)
+        except (ValueError, RecursionError, StopIteration):
             found, end = None, -1
         if end == len(text) and "\\u" not in text:
             return Parsed(cast("dict[str, Any]", found), text)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pydantic import BaseModel
 
+from toolrail.frozen import frozen
 
-@dataclass(frozen=True, slots=True)
+
+@frozen
 class Fault:
     """One thing that is wrong with the arguments."""
 

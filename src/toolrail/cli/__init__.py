@@ -12,7 +12,9 @@ from toolrail.cli.problem import USAGE, Problem
 from toolrail.errors import DefinitionError, RunError
 
 COMMANDS = {
+    "approvals": "list the calls that wait for a person, and decide them",
     "chat": "talk to a model that has the tools of a rail of yours",
+    "effects": "list the calls whose outcome is open, and say how they ended",
     "rule": "explain a rule that a definition must keep",
     "tail": "follow a store: one line for each call as it is settled",
     "show": "show one run: its turns, calls, codes, sizes and tokens",

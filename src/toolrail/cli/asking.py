@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from toolrail.cli.lines import Paint, call_text, printable
-from toolrail.decisions import Approval, ApprovalRequest
+from toolrail.decisions import Approval, ApprovalRequest, Approver
 from toolrail.encoding import encode_value
 
 
@@ -27,7 +27,6 @@ class TerminalApprover:
     def __call__(self, request: ApprovalRequest) -> Approval:
         asked = request.request
         call = call_text(asked.tool, encode_value(dict(asked.arguments)).text)
-        # The event loop stands still meanwhile; a chat has nothing better to do.
         approved = self._ask(f"  ?  {call}: {printable(request.reason)}. May it run? [y/N] ")
         return Approval(approved, "terminal", request.digest)
 
@@ -41,6 +40,15 @@ class TerminalApprover:
         except (EOFError, KeyboardInterrupt):
             print()
             return False
+
+
+def on_the_loop(terminal: TerminalApprover) -> Approver:
+    """Asks in the thread of the loop, which alone can be interrupted: a chat has nothing better to do meanwhile."""
+
+    async def ask(request: ApprovalRequest) -> Approval:
+        return terminal(request)
+
+    return ask
 
 
 @contextmanager

@@ -82,11 +82,17 @@ def _matches(run: str, text: str) -> bool:
     return bool(text) and (run.startswith((text, f"run_{text}")) or run.endswith(text))
 
 
-def _path(store: str) -> str:
+def sqlite_of(store: str) -> str | None:
+    """The path of the SQLite file that a URL or a path names; None for another kind of store."""
     if "://" not in store:
         return store
-    if store.startswith("sqlite:"):
-        return sqlite_path(store)
+    return sqlite_path(store) if store.startswith("sqlite:") else None
+
+
+def _path(store: str) -> str:
+    path = sqlite_of(store)
+    if path is not None:
+        return path
     mend = "Name the SQLite file that the application's store= names."
     raise Problem(f"--store {store}", "only SQLite files can be read from outside.", mend, usage=True)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from toolrail.agent import Agent, AgentResult
-from toolrail.cli.asking import TerminalApprover
+from toolrail.cli.asking import TerminalApprover, on_the_loop
 from toolrail.cli.lines import Paint, cut, row
 from toolrail.cli.problem import Problem
 from toolrail.cli.talking import Figures, Teller
@@ -43,7 +43,8 @@ def prepare(agent: Agent[Any]) -> Figures:
     """Lets a chat see the calls' figures, and the person who chats approve calls where the rail asks nobody else."""
     figures = Figures()
     ports = agent.rail.ports
-    agent.rail.ports = replace(ports, sinks=(*ports.sinks, figures), approver=ports.approver or TerminalApprover())
+    approver = ports.approver or on_the_loop(TerminalApprover())
+    agent.rail.ports = replace(ports, sinks=(*ports.sinks, figures), approver=approver)
     return figures
 
 

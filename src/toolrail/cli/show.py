@@ -12,7 +12,7 @@ from itertools import groupby
 from toolrail.cli.lines import Paint, cut, duration, moment, printable, row, size
 from toolrail.cli.problem import Problem
 from toolrail.cli.reading import Record, store_argument
-from toolrail.cli.standing import standing
+from toolrail.cli.standing import command, standing
 from toolrail.cli.tail import as_object, said_of
 from toolrail.run import RunState
 from toolrail.store import CallRow, CallsOf, RunRow
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(_object(found, calls, content=options.content)))
     else:
-        _print(found, calls, Paint(), content=options.content)
+        _print(found, calls, Paint(), content=options.content, store=options.store)
     return 0
 
 
@@ -48,7 +48,9 @@ def _state(found: RunRow) -> RunState:
     try:
         return RunState.from_json(found.state)
     except (ValueError, TypeError, LookupError) as error:
-        mend = "Use the version of toolrail that wrote it; `toolrail tail` still lists its calls."
+        mend = (
+            "Use the version of toolrail that wrote it; `toolrail tail`, with the same --store, still lists its calls."
+        )
         raise Problem(f"run {found.run}", f"its state cannot be read ({error!r}).", mend) from error
 
 
@@ -70,8 +72,8 @@ def _object(found: RunRow, calls: Sequence[CallRow], *, content: bool) -> dict[s
     }
 
 
-def _print(found: RunRow, calls: Sequence[CallRow], paint: Paint, *, content: bool) -> None:
-    for name, value in _facts(found, calls):
+def _print(found: RunRow, calls: Sequence[CallRow], paint: Paint, *, content: bool, store: str) -> None:
+    for name, value in _facts(found, calls, store=store):
         print(f"{paint(name.ljust(10), 'dim')}{printable(value)}")
     if not calls:
         print("\nNo call was made.")
@@ -80,12 +82,12 @@ def _print(found: RunRow, calls: Sequence[CallRow], paint: Paint, *, content: bo
     now = time.time()
     for turn, of_turn in groupby(calls, key=lambda call: call.turn):
         for at, call in enumerate(of_turn):
-            print(_line(call, f"turn {turn}" if at == 0 else "", paint, now))
+            print(_line(call, f"turn {turn}" if at == 0 else "", paint, now, store=store))
             if content and call.content is not None:
                 print(paint(f"         {cut(printable(call.content), _SHOWN)}", "dim"))
 
 
-def _facts(found: RunRow, calls: Sequence[CallRow]) -> list[tuple[str, str]]:
+def _facts(found: RunRow, calls: Sequence[CallRow], *, store: str) -> list[tuple[str, str]]:
     state, usage = (state := _state(found)), state.usage
     stopped = found.stop_reason or "open: the run has not ended, or its process died"
     cached = f", {usage.cached_tokens} of them cached" if usage.cached_tokens else ""
@@ -101,12 +103,12 @@ def _facts(found: RunRow, calls: Sequence[CallRow]) -> list[tuple[str, str]]:
     ]
     unknown = sum(standing(call, time.time()) == "unknown" for call in calls)
     if unknown:
-        facts.append(("UNKNOWN", f"{unknown} of the calls: started, not settled"))
+        facts.append(("UNKNOWN", f"{unknown} of the calls: started, not settled ({command('effects list', store)})"))
     return facts if found.session else [fact for fact in facts if fact[0] != "session"]
 
 
-def _line(call: CallRow, turn: str, paint: Paint, now: float) -> str:
-    text = said_of(call, paint, now)
+def _line(call: CallRow, turn: str, paint: Paint, now: float, *, store: str) -> str:
+    text = said_of(call, paint, now, store=store)
     if call.flags:
         text += paint(f" [{', '.join(printable(flag) for flag in call.flags)}]", "dim")
     cells = (

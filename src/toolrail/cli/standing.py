@@ -1,30 +1,93 @@
-"""Calls that were started and never settled: they may still be running, or nobody knows their outcome."""
+"""Calls whose outcome is open: they may be running, wait for another system, or nobody knows what became of them."""
 
 from __future__ import annotations
 
+import os
+import shlex
 from typing import Literal
 
-from toolrail.cli.lines import Paint
+from toolrail.cli.lines import Paint, short_id
+from toolrail.cli.reading import DEFAULT, VARIABLE
+from toolrail.effects import TRANSACTION
 from toolrail.store import CallRow
 
-Standing = Literal["under_way", "unknown"]
+Standing = Literal["under_way", "waiting", "unknown", "not_committed", "died"]
 
-_WORDS: dict[Standing, tuple[str, str]] = {
-    "under_way": ("UNDER WAY", "started, not settled yet"),
-    "unknown": ("OUTCOME UNKNOWN", "started, not settled: the outcome is unknown; it will not be repeated"),
+LOUD: dict[Standing, tuple[str, str]] = {
+    "under_way": ("UNDER WAY", "yellow"),
+    "waiting": ("WAITING", "yellow"),
+    "unknown": ("OUTCOME UNKNOWN", "red"),
+    "not_committed": ("DID NOTHING", "yellow"),
+    "died": ("ENDED WITH ITS PROCESS", "yellow"),
 }
-_COLOURS: dict[Standing, str] = {"under_way": "yellow", "unknown": "red"}
+"""A word that is not overlooked, and its colour."""
+HINTED = ("unknown", "waiting")
+"""What a person can settle."""
+_WORDS: dict[Standing, str] = {
+    "under_way": "started, not settled yet",
+    "waiting": "for another system",
+    "unknown": "started, not settled: the outcome is unknown",
+    "not_committed": "its process died before it committed",
+    "died": "it may have taken effect; no later call waits for that, because its effect is not declared",
+}
+OPEN: tuple[Standing, ...] = ("unknown", "waiting", "under_way")
+"""What is not settled and stands in the way of other calls."""
+_NEXT = {
+    "keyed": "the next same call repeats it under its old key",
+    "idempotent": "the next same call repeats it under its old key",
+    "verified": "the next same call asks the other side first",
+}
+ABANDONED = "abandoned"
+"""Flag of a row whose call was answered while a thread of it was at work."""
+AT_WORK = "a thread of it may still be at work in its process"
 
 
 def standing(call: CallRow, now: float) -> Standing | None:
-    """What a row without a result stands for at the wall time `now`; None when it is settled, or was never started."""
-    if call.status is not None or call.state not in ("started", "unknown"):
+    """How a call stands at the wall time `now`; None when it is settled, or was never started."""
+    if call.state == "waiting":
+        return "waiting"
+    if call.state not in ("started", "unknown"):
         return None
     lapsed = call.lease_until is not None and now > call.lease_until
-    return "unknown" if lapsed or call.state == "unknown" else "under_way"
+    if call.state == "started" and not lapsed:
+        return "under_way"
+    if call.state == "started" and call.flags == TRANSACTION:
+        return "not_committed"
+    return "died" if call.state == "started" and call.effect == "undeclared" else "unknown"
 
 
-def words(found: Standing, paint: Paint) -> str:
+def next_of(call: CallRow) -> str:
+    """What becomes of an unknown outcome when the same call is made again."""
+    return _NEXT.get(call.effect, "it will not be repeated")
+
+
+def words(call: CallRow, found: Standing, paint: Paint) -> str:
     """The same as the last cell of a call's line, in words that are not overlooked."""
-    loud, meaning = _WORDS[found]
-    return paint(f"{loud}: {meaning}", _COLOURS[found])
+    loud, colour = LOUD[found]
+    meaning = "it may have taken effect" if call.state == "unknown" else _WORDS[found]
+    if found == "unknown":
+        meaning = f"{meaning}; {next_of(call)}"
+    if ABANDONED in call.flags:
+        meaning = f"{meaning}; {AT_WORK}"
+    return paint(f"{loud}: {meaning}", colour)
+
+
+def short_key(row: CallRow) -> str:
+    """Enough of a call's key to name it on the command line."""
+    rest = row.key.removeprefix(row.run)
+    return short_id(row.run) + rest if rest != row.key else row.key
+
+
+def command(words: str, store: str) -> str:
+    """A command to be typed as it stands, with the store where it is not the one that is looked for anyway."""
+    known = os.environ.get(VARIABLE, DEFAULT)
+    return f"toolrail {words}" if store == known else f"toolrail {words} --store {shlex.quote(store)}"
+
+
+def settlement_of(call: CallRow) -> str:
+    """Who settled it by hand, and why; empty where nobody did."""
+    said = {name: text for flag in call.flags for name, colon, text in [flag.partition(":")] if colon}
+    if "by_hand" not in call.flags:
+        return ""
+    note = f": {said['note']}" if "note" in said else ""
+    return f"{said.get('by', 'a person')}{note}"

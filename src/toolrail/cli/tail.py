@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from itertools import islice
 from toolrail.cli.lines import Paint, clock, cut, duration, outcome, printable, row, short_id, size
 from toolrail.cli.meanings import MEANINGS
 from toolrail.cli.reading import SEARCHED, Record, store_argument
-from toolrail.cli.standing import standing, words
+from toolrail.cli.standing import HINTED, command, short_key, standing, words
 from toolrail.store import CallRow, CallsOf, ListRuns, RunRow
 
 SECONDS = 0.5
@@ -24,6 +25,8 @@ _KEPT = 10_000
 """Runs whose printed calls are remembered."""
 _WATCHED = 50
 """Runs that have not ended and are looked at each time: a call that begins does not always touch its run."""
+_AFTER = ("settled", "unknown", "not_committed", "died")
+"""What ends being under way."""
 _MOST = 1_000_000
 _HEAD = ("time", "run", "tool", "took", "args", "result", "tries", "outcome")
 _WIDTHS = (8, 8, 20, -8, -8, -8, -5, 0)
@@ -49,10 +52,10 @@ def run(options: argparse.Namespace) -> int:
         if len(earlier) > options.lines or followed.horizon:
             print(paint("(earlier calls are left out; -n shows more)", "dim"))
         print(paint(row(_HEAD, _WIDTHS), "dim"))
-    _print(_newest(earlier, options.lines), paint, as_json=options.json)
+    _print(_newest(earlier, options.lines), paint, as_json=options.json, store=options.store)
     while not options.once:
         time.sleep(SECONDS)
-        _print(followed.look(record), paint, as_json=options.json)
+        _print(followed.look(record), paint, as_json=options.json, store=options.store)
     return 0
 
 
@@ -98,7 +101,7 @@ class Followed:
 
     def _under_way(self, run: RunRow) -> bool:
         said = self.printed[run.tenant, run.run]
-        return any(what == "under_way" and not {(key, "settled"), (key, "unknown")} & said for key, what in said)
+        return any(what == "under_way" and not {(key, then) for then in _AFTER} & said for key, what in said)
 
     def _updated(self, record: Record) -> tuple[RunRow, ...]:
         limit = SEARCHED if self.since else self.first
@@ -113,7 +116,7 @@ class Followed:
         seen, now = self.printed.setdefault((run.tenant, run.run), set()), self.now()
         new: list[CallRow] = []
         for call in record.ask(CallsOf(run.tenant, run.run)):
-            said = standing(call, now) if call.status is None else "settled"
+            said = standing(call, now) or ("settled" if call.status is not None else None)
             if said is None or (call.key, said) in seen:
                 continue
             seen.add((call.key, said))
@@ -122,22 +125,23 @@ class Followed:
         return new
 
 
-def _print(calls: Sequence[CallRow], paint: Paint, *, as_json: bool) -> None:
+def _print(calls: Sequence[CallRow], paint: Paint, *, as_json: bool, store: str) -> None:
     now = time.time()
     for call in calls:
-        print(json.dumps(as_object(call, now)) if as_json else _line(call, paint, now), flush=True)
+        print(json.dumps(as_object(call, now)) if as_json else _line(call, paint, now, store), flush=True)
 
 
-def said_of(call: CallRow, paint: Paint, now: float) -> str:
-    """How a call ended, or that it did not: the last cell of its line."""
+def said_of(call: CallRow, paint: Paint, now: float, *, store: str) -> str:
+    """How a call ended, or that it did not and what to type then: the last cell of its line."""
     unsettled = standing(call, now)
     if unsettled is not None:
-        return words(unsettled, paint)
+        hint = f" ({command(f'effects show {shlex.quote(short_key(call))}', store)})" if unsettled in HINTED else ""
+        return words(call, unsettled, paint) + paint(hint, "dim")
     said = paint.status(outcome(call.status, call.code) or call.state, call.status)
     return said if call.code is None else said + paint(f": {MEANINGS[call.code]}", "dim")
 
 
-def _line(call: CallRow, paint: Paint, now: float) -> str:
+def _line(call: CallRow, paint: Paint, now: float, store: str) -> str:
     cells = (
         clock(call.updated),
         short_id(call.run),
@@ -146,13 +150,13 @@ def _line(call: CallRow, paint: Paint, now: float) -> str:
         size(call.argument_bytes),
         size(call.result_bytes),
         str(call.attempts),
-        said_of(call, paint, now),
+        said_of(call, paint, now, store=store),
     )
     return row(cells, _WIDTHS)
 
 
 def as_object(call: CallRow, now: float) -> dict[str, object]:
-    """A call for scripts: sizes, codes and times, never content. `unsettled` is null, "under_way" or "unknown"."""
+    """A call for scripts: sizes, codes and times, never content. `unsettled` says how an open one stands."""
     return {
         "time": call.updated,
         "tenant": call.tenant,

@@ -30,6 +30,7 @@ REASONS = {
     "empty": "the model said nothing",
     "output_invalid": "the answer never had the declared form",
     "cancelled": "cancelled",
+    "pending": "a call waits for a person, or for another system",
 }
 """Stop reasons that are no answer, in words."""
 

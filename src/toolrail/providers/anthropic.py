@@ -23,7 +23,7 @@ from toolrail.providers.dropin import DropIn, Kept, Watched
 from toolrail.providers.wire import plain
 from toolrail.run import Run
 
-__all__ = ["AnthropicCodec", "AnthropicOptions", "answer", "options", "watch"]
+__all__ = ["AnthropicCodec", "AnthropicOptions", "answer", "options", "resume", "watch"]
 
 ChunkT = TypeVar("ChunkT")
 
@@ -106,3 +106,4 @@ def _kept(run: Run[Any], strict: bool) -> Kept[AnthropicOptions]:
 
 
 _DROP_IN: DropIn[AnthropicOptions] = DropIn("anthropic", _kept)
+resume = _DROP_IN.resume

@@ -12,6 +12,7 @@ from toolrail.messages import Message, ToolResult
 from toolrail.model import ModelFailure, ModelResponse, TurnRequest
 from toolrail.ports import log
 from toolrail.providers.wire import Json, plain
+from toolrail.resuming import Answers, resume_turn
 from toolrail.run import Run
 from toolrail.turn import closing, settle_turn
 
@@ -26,6 +27,7 @@ class DropInCodec(Protocol):
 
     def decode(self, body: Mapping[str, Any], taken: Container[str] = ...) -> ModelResponse: ...
     def results(self, results: Sequence[ToolResult], /) -> list[Message]: ...
+    def user(self, text: str, /) -> Message: ...
     def ids_of(self, message: Mapping[str, Any], /) -> list[str]: ...
     def text_in(self, message: Mapping[str, Any], /) -> str:
         """What the assistant says in a message; empty for one of anybody else."""
@@ -87,6 +89,31 @@ class DropIn(Generic[OptionsT]):
         decoded = codec.decode(body, taken)
         self._miss_usage(run, decoded)
         return await settle_turn(run, decoded if whole else replace(decoded, stop="length"), codec.results)
+
+    async def resume(self, run: Run[Any], approvals: Answers | None = None) -> list[ToolResult]:
+        """Goes on with a suspended run (`run.stop_reason == "pending"`): the calls that are decided or settled by now
+        run, and their results take the place of their placeholders in `run.messages`. Then `run.open` is True again,
+        unless some still wait.
+
+        Args:
+            run: opened with `rail.run(messages, run_id=...)` and the messages that it was suspended with.
+            approvals: decisions by the id of their approval; True and False are those of the run's own principal. What
+                others decide with `rail.approvals.decide` needs none.
+
+        Raises:
+            RunError: nothing waits.
+            ApprovalError: a decision cannot be taken.
+
+        Example:
+
+            async with rail.run(messages, run_id=run_id, principal=user, deps=shop) as run:
+                await resume(run)
+                while run.open: ...
+        """
+        batch = await resume_turn(run, self._kept(run).codec, approvals=approvals)
+        if batch.interrupt is not None:
+            raise batch.interrupt
+        return batch.results
 
     def watch(self, run: Run[Any], stream: AsyncIterable[ChunkT] | Iterable[ChunkT]) -> Watched[ChunkT]:
         """Wraps an SDK's stream."""

@@ -193,3 +193,4 @@ _USAGE = (
     'Stream with stream_options={"include_usage": True} and read to the end; without a stream, the server must send it.'
 )
 _DROP_IN: DropIn[ChatOptions] = DropIn("openai_chat", _kept, _USAGE)
+resume = _DROP_IN.resume

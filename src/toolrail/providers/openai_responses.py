@@ -189,3 +189,4 @@ def _kept(run: Run[Any], strict: bool) -> Kept[ResponsesOptions]:
 
 
 _DROP_IN: DropIn[ResponsesOptions] = DropIn("openai_responses", _kept)
+resume = _DROP_IN.resume

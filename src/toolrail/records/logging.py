@@ -12,11 +12,13 @@ log = logging.getLogger("toolrail.calls")
 
 WIDEST = 64
 """Characters of a name, a rule or a reason that a line shows: a model may have written them."""
+EXPECTED = ("ok", "pending")
+"""What needs nobody's look: a call that waits for a person or another system does what it should."""
 _PLAIN = re.compile(r"[A-Za-z0-9_.:/-]+")
 
 
 class LogSink:
-    """Writes to the logger `toolrail.calls`: each settled call, INFO when it succeeded, WARNING when it did not; each
+    """Writes to the logger `toolrail.calls`: each settled call, INFO when it succeeded or waits, WARNING else; each
     denial, WARNING; each attempt that failed, INFO, or WARNING when it was the last.
 
     Example lines:
@@ -56,7 +58,7 @@ def _whole(quoted: str) -> str:
 
 
 def _settled(event: CallSettled) -> None:
-    level = logging.INFO if event.status == "ok" else logging.WARNING
+    level = logging.INFO if event.status in EXPECTED else logging.WARNING
     if not log.isEnabledFor(level):
         return
     log.log(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 
+from toolrail.budgets import price_of
+from toolrail.frozen import frozen
 from toolrail.messages import Usage
 
 PER = Decimal(1_000_000)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Price:
     """What a model costs, per million tokens, in one currency."""
 
@@ -24,7 +25,7 @@ class Price:
     currency: str = "USD"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Cost:
     """What tokens cost; `amount` is None when a price is unknown."""
 
@@ -45,7 +46,7 @@ def cost_of(usage: Usage, model: str, prices: Mapping[str, Price]) -> Cost:
 
     Example: `cost_of(usage, "openai:gpt-4o", {"openai:gpt-4o": Price(Decimal("2.5"), Decimal("10"))})`
     """
-    price = prices.get(model)
+    price = price_of(model, prices)
     if price is None:
         return Cost(None)
     plain = usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -17,11 +18,12 @@ from toolrail.run import Job
 from toolrail.wording import DENIED
 
 _ALLOW = Allow()
+_PLAIN = (str, int, float, bool, type(None))
 
 
 async def authorise(job: Job, tool: Tool[Any], arguments: Mapping[str, Any]) -> Allow | Ask | ToolResult:
     """The decision, or NOT_AUTHORISED. The model sees a policy's `message`, never its reason."""
-    decision = _permitted(job, tool)
+    decision = _permitted(job, tool, arguments)
     if job.ports.policies and not isinstance(decision, Deny):
         decision = await _decided(job, tool, arguments, decision)
     if job.run.heard and not (decision is _ALLOW and not job.ports.policies):
@@ -31,20 +33,36 @@ async def authorise(job: Job, tool: Tool[Any], arguments: Mapping[str, Any]) -> 
     return decision
 
 
-def _permitted(job: Job, tool: Tool[Any]) -> Decision:
+def _permitted(job: Job, tool: Tool[Any], arguments: Mapping[str, Any]) -> Decision:
     for permission in tool.access.requires:
         if not job.run.principal.may(permission):
             return Deny(f"lacks {permission!r}", rule=f"requires:{permission}")
-    return Ask("the tool asks each time", rule="approve") if tool.access.approve else _ALLOW
+    return _ALLOW if tool.access.approve is False else _asks(tool, arguments)
+
+
+def _asks(tool: Tool[Any], arguments: Mapping[str, Any]) -> Decision:
+    """Whether the tool itself wants a person to be asked. A condition that fails wants it."""
+    found: Any = tool.access.approve
+    if callable(found):
+        try:
+            found = found(_copied(arguments))
+        except Exception:
+            log.exception("The approve= of %s failed; a person is asked.", tool.name)
+            found = True
+    if isinstance(found, Ask):
+        return found
+    return _ALLOW if found is False else Ask("the tool asks first", rule="approve")
 
 
 async def _decided(job: Job, tool: Tool[Any], arguments: Mapping[str, Any], found: Allow | Ask) -> Decision:
-    request = request_for(job, tool, arguments)
     for policy in job.ports.policies:
-        decision = await _ask(policy, request, tool.limits.timeout)
+        # Each its own copy: what one does to it changes neither what the next one sees nor what runs.
+        decision = await _ask(policy, request_for(job, tool, arguments), tool.limits.timeout)
         if isinstance(decision, Deny):
             return decision
-        if isinstance(decision, Ask) or not isinstance(found, Ask):
+        if isinstance(decision, Ask):
+            found = found.with_more(decision) if isinstance(found, Ask) else decision
+        elif not isinstance(found, Ask):
             found = decision
     return found
 
@@ -68,12 +86,16 @@ def request_for(job: Job, tool: Tool[Any], arguments: Mapping[str, Any]) -> Poli
     return PolicyRequest(
         job.run.principal,
         tool.name,
-        arguments,
+        _copied(arguments),
         requires=tool.access.requires,
         effect=tool.effect.kind,
         run_id=job.run.id,
         call_key=job.key,
     )
+
+
+def _copied(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value if isinstance(value, _PLAIN) else copy.deepcopy(value) for name, value in arguments.items()}
 
 
 def _record(job: Job, decision: Decision) -> None:
@@ -82,5 +104,5 @@ def _record(job: Job, decision: Decision) -> None:
             job.run.emit(lambda head: CallDecided(head, job.ref(), "allow", rule, ""))
         case Deny(reason, _, rule):
             job.run.emit(lambda head: CallDecided(head, job.ref(), "deny", rule, reason))
-        case Ask(reason, rule):
+        case Ask(reason=reason, rule=rule):
             job.run.emit(lambda head: CallDecided(head, job.ref(), "ask", rule, reason))

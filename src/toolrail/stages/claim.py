@@ -6,21 +6,25 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
+from toolrail.arguments.values import Accepted
 from toolrail.codes import Code
 from toolrail.definition import Tool
 from toolrail.events import CallClaimed
+from toolrail.identity import row_for
 from toolrail.messages import ToolResult
-from toolrail.ports import log
+from toolrail.ports import STORE_SECONDS, log, log_failure
 from toolrail.run import Job
 from toolrail.stages.admit import Permit
-from toolrail.stages.recall import STORE_SECONDS, met, row_for
-from toolrail.store import CallRow, Claim, Claimed, Held, SaveRun, Settle, ask
+from toolrail.stages.recall import met
+from toolrail.store import CallRow, Claim, Claimed, Held, NotApproved, SaveRun, Settle, ask
 
 LEASE_MARGIN = 10.0
 """Seconds past the deadline after which a `started` row of a dead holder counts as unknown."""
+TRIES = 5
+"""How often taking back a claim is tried, with pauses of 1, 2, 4 ... s."""
 
 
-async def claim(job: Job, tool: Tool[Any], permit: Permit) -> ToolResult | None:
+async def claim(job: Job, tool: Tool[Any], arguments: Accepted, *, permit: Permit) -> ToolResult | None:
     """None when the handler may start. STORE_UNAVAILABLE when that cannot be written: then nothing runs. Whoever waits
     for another holder of the key holds no place meanwhile."""
     if not needs_claim(job, tool):
@@ -28,39 +32,55 @@ async def claim(job: Job, tool: Tool[Any], permit: Permit) -> ToolResult | None:
     try:
         while True:
             answer = await _write(job, row_for(job, tool, lease_until=_lease(job, tool)))
-            if not isinstance(answer, Held):
-                if job.ports.work.closing:  # it began to close meanwhile; settle gives the key back
-                    return job.ports.refuse(job, Code.SHUTTING_DOWN)
-                job.run.emit(lambda head: CallClaimed(head, job.ref(), tool.effect.kind, job.effect_key))
-                return None
-            permit.release(None)
-            refused = await met(job, tool, answer.row) or await permit.enter()
-            if refused is not None:
-                return refused
-    except Exception:
-        log.exception("The store could not claim a call; it was not started.")
+            match answer:
+                case Claimed():
+                    return _begun(job, tool)
+                case NotApproved():
+                    return job.ports.refuse(job, Code.APPROVAL_EXPIRED)
+                case Held(row):
+                    permit.release(None)
+                    refused = await met(job, tool, arguments, row) or await permit.enter()
+                    if refused is not None:
+                        return refused
+    except Exception as error:
+        log_failure(error, "The store could not claim a call; it was not started.")
         return job.ports.refuse(job, Code.STORE_UNAVAILABLE)
 
 
-async def _write(job: Job, row: CallRow) -> Claimed | Held:
+def _begun(job: Job, tool: Tool[Any]) -> ToolResult | None:
+    if job.ports.work.closing:  # it began to close meanwhile; settle gives the key back
+        return job.ports.refuse(job, Code.SHUTTING_DOWN)
+    key = job.identity and job.identity.effect_key
+    job.run.emit(lambda head: CallClaimed(head, job.ref(), tool.effect.kind, key))
+    return None
+
+
+async def _write(job: Job, row: CallRow) -> Claimed | Held | NotApproved:
     task = job.ports.own(_claimed(job, row))
     try:
         async with asyncio.timeout(STORE_SECONDS):
             answer = await asyncio.shield(task)
-    except (asyncio.CancelledError, TimeoutError):
-        # The write may still land; as the handler never ran, whatever it wrote is taken back.
+    except BaseException:
+        # The write may have landed, or may still; as the handler never runs, whatever it wrote is taken back.
         job.ports.own(_take_back(job, task, row))
         raise
-    if not isinstance(answer, Held):
+    if isinstance(answer, Claimed):
         job.claimed = row
     return answer
 
 
-async def _claimed(job: Job, row: CallRow) -> Claimed | Held:
-    """The first claim of a run brings its row along: whatever happens next, the run can be found."""
+async def _claimed(job: Job, row: CallRow) -> Claimed | Held | NotApproved:
+    """The first claim of a run brings its row along: whatever happens next, the run can be found. Where another process
+    may take over, those of a batch do until one has landed, or it would not know what was counted."""
+    over = job.repeats and job.repeats.key
+    op = Claim(row, row.updated, over=over, approval=job.approval)
     if job.run.stored:
-        return await ask(job.ports.store, Claim(row))
-    return (await job.ports.store.apply(Claim(row), SaveRun(job.run.row())))[0]
+        return await ask(job.ports.store, op)
+    save = SaveRun(job.run.row())
+    job.run.stored = not job.run.named
+    answers = await job.ports.store.apply(op, save)
+    job.run.stored = True
+    return answers[0]
 
 
 def _lease(job: Job, tool: Tool[Any]) -> float:
@@ -68,19 +88,33 @@ def _lease(job: Job, tool: Tool[Any]) -> float:
 
 
 def needs_claim(job: Job, tool: Tool[Any]) -> bool:
-    """Reads never; others when a durable store can tell of it later, or when they hold a key."""
-    return tool.effect.writes and (job.ports.store.durable or job.effect_key is not None)
+    """Reads never; others when a durable store can tell of it later, or when they hold, repeat or consume something."""
+    if not tool.effect.writes:
+        return job.approval is not None
+    keyed = job.identity is not None and job.identity.effect_key is not None
+    return job.ports.store.durable or keyed or job.repeats is not None or job.approval is not None
 
 
 async def _take_back(job: Job, task: asyncio.Task[Any], row: CallRow) -> None:
+    """Makes an abandoned claim a call that did nothing. If that is not possible either, it lapses to unknown."""
+    landed: Any = None
     try:
-        answer = await task
-        if not isinstance(answer, Held):
-            await job.ports.store.apply(Settle(settled_as_failed(row)))
+        landed = await task
     except Exception:
-        log.exception("The store could not take back a claim; the call will count as unknown.")
+        landed = Claimed()  # nobody knows
+    if not isinstance(landed, Claimed):
+        return
+    for attempt in range(TRIES):
+        try:
+            await job.ports.store.apply(Settle(_taken_back(job, row), ("started",), row.lease_until))
+            return
+        except Exception:
+            log.warning("The store could not take back a claim (%s).", row.key, exc_info=True)
+            await asyncio.sleep(2.0**attempt)
 
 
-def settled_as_failed(row: CallRow) -> CallRow:
-    """The same row, as a call that did nothing and holds no key."""
+def _taken_back(job: Job, row: CallRow) -> CallRow:
+    """The same row, as a call that did nothing and holds no key; or as it was before."""
+    if job.goes_on:
+        return replace(row, state="unknown", status="unknown", code=Code.OUTCOME_UNKNOWN, lease_until=None)
     return replace(row, state="failed", status="cancelled", code=Code.CANCELLED, lease_until=None)

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Coroutine
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from toolrail.arguments.values import Accepted
-from toolrail.context import RunContext
+from toolrail.context import KeptResult, RunContext, Transaction
 from toolrail.definition import Tool
-from toolrail.drive import Interrupted, Raised, Returned, TimedOut, drive
-from toolrail.effects import REPEATABLE
-from toolrail.errors import ToolError
+from toolrail.drive import Ended, Interrupted, Raised, Returned, TimedOut, drive
+from toolrail.effects import DOUBTED, REPEATABLE, Happened, Unclear, WillNotHappen
+from toolrail.errors import ProcessDied, ToolError
 from toolrail.events import AttemptEnded
+from toolrail.identity import idempotency_key
 from toolrail.interrupts import from_signal
 from toolrail.ports import Wrap
 from toolrail.run import Job, ToolProgress, ToolStarted
 from toolrail.stages.admit import Permit
+from toolrail.stages.keep import read_kept
 from toolrail.stages.late import settle_late
 from toolrail.stages.outcome import Failure, Success
+from toolrail.stages.verify import rekey, verdict_of
 from toolrail.transient import Transient, cause_of, transient
+
+Late = Callable[[Any, BaseException | None], None]
 
 
 class Attempts:
@@ -31,14 +36,21 @@ class Attempts:
     __slots__ = ("arguments", "begun", "bound", "control", "deadline", "job", "loop", "permit", "tool")
 
     def __init__(
-        self, job: Job, tool: Tool[Any], arguments: Accepted, permit: Permit, loop: asyncio.AbstractEventLoop
+        self,
+        job: Job,
+        tool: Tool[Any],
+        arguments: Accepted,
+        permit: Permit,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        deadline: float,
     ) -> None:
         self.job = job
         self.tool = tool
         self.arguments = arguments
         self.permit = permit
         self.loop = loop
-        self.deadline = loop.time() + tool.limits.timeout
+        self.deadline = deadline
         self.bound = True
         """The handler could be called."""
         self.begun = False
@@ -54,9 +66,25 @@ class Attempts:
     def late(self, value: Any, error: BaseException | None) -> None:
         """An abandoned handler has ended after all, in whatever thread."""
         try:
-            self.loop.call_soon_threadsafe(settle_late, self.job, value, error)
+            self.loop.call_soon_threadsafe(self._landed, value, error)
         except RuntimeError:  # the loop has closed; nobody is left to tell
             return
+
+    def _landed(self, value: Any, error: BaseException | None) -> None:
+        self.job.ports.work.ashore(self.job.key)
+        if self.job.transaction is not None or self.tool.effect.transactional:
+            return  # it was rolled back: nothing can come of it any more
+        stated = error is not None and _raised(self, error).kind == "statement"
+        settle_late(self.job, value, error, nothing_happened=stated)
+
+
+class Racer(Attempts):
+    """The attempts of a hedged read. How one of them ends that nobody waits for is no news."""
+
+    __slots__ = ()
+
+    def late(self, value: Any, error: BaseException | None) -> None:
+        return
 
 
 class AttemptControl:
@@ -84,57 +112,101 @@ class AttemptControl:
         if observer is not None:
             self._shared.loop.call_soon_threadsafe(observer, ToolProgress(job.call, text))
 
-    def transaction(self) -> AbstractAsyncContextManager[Any] | None:
-        return None
+    async def read_result(self, handle: str) -> KeptResult | None:
+        return await read_kept(self._shared.job, self._shared.tool, handle)
+
+    def transaction(self) -> Transaction:
+        from toolrail.stages.transact import CallTransaction  # most tools have none
+
+        job = self._shared.job
+        if self.cancelled:
+            raise ToolError("The time for this call is over; nothing must be written now.", nothing_happened=True)
+        if job.transaction is not None and job.transaction.attempt == job.attempts:
+            raise ToolError("A call has one transaction.", nothing_happened=True)
+        job.transaction = CallTransaction(job, self._shared.tool, self._shared.loop)
+        return job.transaction
 
 
 async def execute(job: Job, tool: Tool[Any], arguments: Accepted, *, permit: Permit) -> Success | Failure:
     """Runs the handler until it returns, fails for good, or its time is over."""
-    loop = asyncio.get_running_loop()
-    shared = Attempts(job, tool, arguments, permit, loop)
+    loop, kind = asyncio.get_running_loop(), Attempts if tool.limits.hedge is None else Racer
+    began = started = loop.time()
+    shared = kind(job, tool, arguments, permit, loop, deadline=began + tool.limits.timeout - job.waited)
     if job.run.observer is not None:
         job.run.observer(ToolStarted(job.call))
-    now = loop.time
-    began = started = shared.deadline - tool.limits.timeout
     while True:
         job.attempts += 1
-        outcome = _judge(shared, await _attempt(shared, started))
+        coro = _begin(shared)
+        ended = coro if isinstance(coro, Raised) else _ended(shared, await _drive(shared, coro, started))
+        outcome = Success(ended.value) if isinstance(ended, Returned) else _judge(shared, ended)
+        if job.transaction is not None:
+            outcome = await job.transaction.concluded(outcome)
+        if tool.effect.kind == "verified" and isinstance(outcome, Failure):
+            outcome = await _verified(shared, outcome)
         wait = None if isinstance(outcome, Success) else _wait(shared, outcome)
         if job.run.heard and not (isinstance(outcome, Success) and job.attempts == 1):
-            _record(shared, outcome, seconds=now() - started, wait=wait)
+            _record(shared, outcome, seconds=loop.time() - started, wait=wait)
         if wait is None or job.interrupt is not None:
             break
         if not await _sleep(job, wait):
             began_before = isinstance(outcome, Failure) and outcome.began
             outcome = Failure("cancelled", None, began=began_before)
             break
-        started = now()
-    job.handler_seconds = now() - began
+        started = loop.time()
+    permit.outcome, permit.ended = outcome, loop.time()
+    job.handler_seconds = permit.ended - began
     return outcome
 
 
-async def _attempt(shared: Attempts, now: float) -> Returned | Raised | TimedOut | Interrupted:
-    job, tool, limits = shared.job, shared.tool, shared.tool.limits
-    seconds = shared.deadline - now
-    if limits.attempt_timeout is not None:
-        seconds = min(seconds, limits.attempt_timeout)
+def _begin(shared: Attempts) -> Coroutine[Any, Any, Any] | Raised:
+    """The handler's coroutine. Nothing of it has run yet."""
+    wrap = shared.job.ports.wrap
     try:
-        coro = _handler(shared) if job.ports.wrap is None else _wrapped(shared, job.ports.wrap)
+        return _handler(shared) if wrap is None else _wrapped(shared, wrap)
     except Exception as error:  # such as a handler that does not take what its raw schema allows: it never ran
         shared.bound = False
         return Raised(error)
-    grace, active = job.ports.limits.grace, job.ports.work.driven
-    ended = await drive(coro, seconds=seconds, grace=grace, active=active)
+
+
+def _drive(shared: Attempts, coro: Coroutine[Any, Any, Any], now: float) -> Coroutine[Any, Any, Ended]:
+    """What waits for the attempt's end. No coroutine of its own: each one that a call waits in costs."""
+    job, ports, limits = shared.job, shared.job.ports, shared.tool.limits
+    seconds = shared.deadline - now
+    if limits.attempt_timeout is not None:
+        seconds = min(seconds, limits.attempt_timeout)
+    if not ports.watchdog.awake:
+        ports.watchdog.wake(shared.loop)
+    if limits.hedge is None:
+        return drive(coro, seconds=seconds, grace=ports.limits.grace, active=ports.work.driven, job=job)
+    from toolrail.stages.hedge import hedged  # few tools are hedged
+
+    return hedged(job, coro, second=partial(_second, shared), after=limits.hedge, seconds=seconds)
+
+
+def _ended(shared: Attempts, ended: Ended) -> Ended:
+    """How the attempt ended for the call."""
+    job = shared.job
     shared.end_attempt()
     if isinstance(ended, Returned):
         return ended
     if isinstance(ended, Interrupted):
         job.interrupt = asyncio.CancelledError()
         return ended.before or ended
-    if isinstance(ended, Raised) and tool.is_async and from_signal(ended.error):
+    if isinstance(ended, Raised) and shared.tool.is_async and from_signal(ended.error):
         job.interrupt = ended.error
         return Interrupted(abandoned=False)
     return ended
+
+
+def _second(shared: Attempts) -> Coroutine[Any, Any, Any] | None:
+    """Another attempt beside the one under way, if there may be one."""
+    job = shared.job
+    spent = job.attempts >= shared.tool.limits.attempts or job.ports.work.closing
+    if spent or not shared.permit.line.dependency.may_retry(job.ports.now()):
+        return None
+    job.attempts += 1
+    other = Racer(job, shared.tool, shared.arguments, shared.permit, shared.loop, deadline=shared.deadline)
+    return _handler(other) if job.ports.wrap is None else _wrapped(other, job.ports.wrap)
 
 
 async def _sleep(job: Job, seconds: float) -> bool:
@@ -152,7 +224,7 @@ def _context(shared: Attempts) -> RunContext[Any]:
         job.run.deps,
         job.run.principal,
         call_key=job.key,
-        idempotency_key=job.effect_key or job.key,
+        idempotency_key=idempotency_key(job),
         deadline=shared.deadline,
         attempt=job.attempts,
         control=shared.control,
@@ -171,12 +243,44 @@ def _handler(shared: Attempts, ctx: RunContext[Any] | None = None) -> Coroutine[
         args, values = (*args, arguments.model), {}
     else:
         values = arguments.values
+    if tool.isolate is not None:
+        return _in_process(shared, args, values)
     if tool.is_async:
         return tool.fn(*args, **values)
     return _in_thread(shared, partial(tool.fn, *args, **values))
 
 
-async def _in_thread(shared: Attempts, fn: partial[Any]) -> Any:
+def _in_process(shared: Attempts, args: tuple[Any, ...], values: Mapping[str, Any]) -> Coroutine[Any, Any, Any]:
+    from toolrail.processes import Child  # most programs isolate nothing
+
+    tool, job = shared.tool, shared.job
+    assert tool.isolate is not None
+    child = Child(
+        tool.fn,
+        args,
+        values,
+        isolation=tool.isolate,
+        tool=tool.name,
+        timeout=tool.limits.timeout,
+        shown=job.run.cap_of(tool),
+    )
+    shared.bound = job.attempts > 1  # true as soon as the process may have been told what to do
+
+    async def awaited() -> Any:
+        try:
+            value, flags = await _in_thread(shared, child.run, late=child.late(shared.late))
+        except BaseException:
+            child.kill()
+            raise
+        finally:
+            shared.bound = shared.bound or child.sent
+        job.flags = (*job.flags, *flags)
+        return value
+
+    return awaited()
+
+
+async def _in_thread(shared: Attempts, fn: Callable[[], Any], *, late: Late | None = None) -> Any:
     pool, permit = shared.job.ports.pool, shared.permit
     if not permit.thread:
         await pool.reserve()
@@ -186,7 +290,9 @@ async def _in_thread(shared: Attempts, fn: partial[Any]) -> Any:
         value, error = await work.future
     except asyncio.CancelledError:
         shared.end_attempt()
-        work.abandon(shared.late)
+        if late is None and shared.job.identity is not None:
+            shared.job.ports.work.adrift[shared.job.key] += 1
+        work.abandon(late or shared.late)
         raise
     if error is not None:
         raise error
@@ -209,9 +315,11 @@ def _judge(shared: Attempts, ended: Returned | Raised | TimedOut | Interrupted) 
 
 def _raised(shared: Attempts, error: BaseException) -> Failure:
     began = _may_have_begun(shared)
+    if isinstance(error, ProcessDied):  # for a read that is all there is to say
+        return Failure("statement" if shared.tool.effect.kind == "read" else "unexpected", error, began=began)
     if isinstance(error, ToolError):
-        if shared.tool.effect.kind == "once" and began and not error.nothing_happened and _says_nothing(error):
-            return Failure("transient", error, began=began)
+        if shared.tool.effect.kind in DOUBTED and began and not error.nothing_happened and _says_nothing(error):
+            return Failure("transient", error, began=began, may_pass=error.retryable)
         return Failure("statement", error, began=False, may_pass=error.retryable)
     if transient(error) is not None:
         return Failure("transient", error, began=began, may_pass=True)
@@ -222,6 +330,31 @@ def _says_nothing(error: ToolError) -> bool:
     """`except Timeout: raise ToolError("bank slow")` says no more than the time-out did."""
     cause = cause_of(error)
     return cause is not None and not cause.refused
+
+
+async def _verified(shared: Attempts, failure: Failure) -> Success | Failure:
+    """Asks the other side what became of an attempt that failed without a statement, while there is time."""
+    job, tool = shared.job, shared.tool
+    left = shared.deadline - job.ports.now() - tool.effect.settle_after
+    if job.key in job.ports.work.adrift:  # what has not happened yet, a thread of ours may still do
+        return failure
+    if not failure.began or failure.kind in ("statement", "cancelled") or left <= 0 or job.interrupt is not None:
+        return failure
+    if tool.effect.settle_after and not await _sleep(job, tool.effect.settle_after):
+        return failure
+    try:
+        verdict = await verdict_of(job, tool, shared.arguments, key=idempotency_key(job), seconds=left)
+    except asyncio.CancelledError as interrupt:
+        job.interrupt = interrupt
+        return failure
+    match verdict:
+        case Happened(value):
+            return Success(value)
+        case WillNotHappen():
+            nothing = replace(failure, began=False)
+            return nothing if await rekey(job) else replace(nothing, may_pass=False)
+        case Unclear():
+            return failure
 
 
 def _may_have_begun(shared: Attempts) -> bool:
@@ -237,7 +370,8 @@ def _wait(shared: Attempts, failure: Failure) -> float | None:
     wait = _backoff(job) if failure.kind != "deadline" else 0.0
     asked = _asked(failure.error)
     wait = wait if asked is None else max(wait, asked)
-    return wait if job.ports.now() + wait < shared.deadline else None
+    now = job.ports.now()
+    return wait if now + wait < shared.deadline and shared.permit.line.dependency.may_retry(now) else None
 
 
 def _backoff(job: Job) -> float:

@@ -8,6 +8,7 @@ from toolrail.codes import Code
 from toolrail.definition import Tool
 from toolrail.messages import ToolResult
 from toolrail.run import Job
+from toolrail.stages.waiting import refused_by_circuit
 
 MAX_LISTED = 12
 
@@ -17,13 +18,27 @@ def find(job: Job) -> Tool[Any] | ToolResult:
     if job.truncated:
         return job.ports.refuse(job, Code.TRUNCATED)
     tool = job.run.offered.get(job.call.name)
+    if tool is None and job.call.name in job.run.shut:
+        tool = job.run.shut[job.call.name]
+        refused = _still_shut(job, tool)
+        if refused is not None:
+            return refused
     if tool is None:
         hidden = job.call.name in job.run.hidden
         values = {"near": _near(job.call.name[:200], list(job.run.offered)), "tool": job.call.name[:200]}
         recorded = Code.NOT_AUTHORISED if hidden else None
         return job.ports.refuse(job, Code.UNKNOWN_TOOL, values=values, recorded=recorded)
     job.tool = tool
+    if job.resumed is not None and job.resumed.row.digest != tool.digest:
+        return job.ports.refuse(job, Code.TOOL_CHANGED)
     return tool
+
+
+def _still_shut(job: Job, tool: Tool[Any]) -> ToolResult | None:
+    """It was not offered, as its circuit was open. A model that knows of it may call it once that has passed."""
+    job.tool = tool
+    seconds = job.ports.board.refuses(tool.dependency or tool.name, job.run.now())
+    return None if seconds is None else refused_by_circuit(job, seconds)
 
 
 def _near(name: str, names: list[str]) -> str:

@@ -5,18 +5,33 @@ from __future__ import annotations
 from typing import Any
 
 from toolrail.events import OutcomeSettled
+from toolrail.identity import row_for
 from toolrail.run import Job
-from toolrail.stages.encode import encode
 from toolrail.stages.outcome import Success
-from toolrail.stages.settle import settled_row
-from toolrail.store import Settle
+from toolrail.stages.settle import settled_as
+from toolrail.store import CallState, Op, Settle
+from toolrail.wording import LATE, LATE_NOTHING
+
+_OPEN: tuple[CallState, ...] = ("started", "unknown", "repeated")
 
 
-def settle_late(job: Job, value: Any, error: BaseException | None) -> None:
-    """The record hears it; the ledger too, where the effect is known now. An error leaves the outcome unknown: it says
-    only that the handler failed somewhere on its way."""
+def settle_late(job: Job, value: Any, error: BaseException | None, *, nothing_happened: bool) -> None:
+    """The record hears it; the ledger too, where the effect is known now, and the model if its run still lives. An
+    error that is no statement leaves the outcome unknown: it says only that the handler failed somewhere on its way."""
+    known = error is None or nothing_happened
     job.run.emit(lambda head: OutcomeSettled(head, job.ref(), "ok" if error is None else "error", "late"))
-    if job.claimed is None or job.tool is None or error is not None:
+    if job.tool is None or not known:
         return
-    result = encode(job, job.tool, Success(value))
-    job.ports.own(job.ports.store.apply(Settle(settled_row(job, job.claimed, result))))
+    if job.identity is not None:
+        row = settled_as(
+            job, job.tool, job.claimed or row_for(job, job.tool), Success(value) if error is None else None
+        )
+        job.ports.own(_written(job, Settle(row, _OPEN if error is not None else ())))
+    if not job.tool.effect.writes:
+        return
+    text = LATE if error is None else LATE_NOTHING
+    job.run.notices.append(text.format(tool=job.call.name, call_id=job.call.id))
+
+
+async def _written(job: Job, op: Op) -> None:
+    await job.ports.store.apply(op)

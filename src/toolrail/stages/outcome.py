@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolrail.effects import FailureKind
+from toolrail.frozen import frozen
 
 
 @dataclass(slots=True)
@@ -15,7 +16,7 @@ class Success:
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Failure:
     """The handler failed for good."""
 

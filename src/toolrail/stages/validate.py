@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from toolrail.arguments.faults import message
 from toolrail.arguments.strictjson import parse
 from toolrail.arguments.values import Accepted, ArgumentReader, Fault
+from toolrail.frozen import frozen
 
 Validated = Accepted
 """What the stage gives on: values or model, effective arguments, flags."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Invalid:
     """The arguments do not fit; the handler must not run."""
 

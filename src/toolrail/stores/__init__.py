@@ -1,6 +1,8 @@
-"""Stores: in memory, in an SQLite file. Opened by URL."""
+"""Stores: in memory, in an SQLite file, in PostgreSQL. Opened by URL."""
 
 from __future__ import annotations
+
+from importlib.util import find_spec
 
 from toolrail.errors import DefinitionError
 from toolrail.store import Store
@@ -10,10 +12,11 @@ _MEND = 'Use "sqlite:///rail.db" (relative), "sqlite:////var/lib/rail.db" (absol
 
 
 def open_store(url: str) -> Store:
-    """The store that a URL names: `memory://`, `sqlite:///rail.db` (relative), `sqlite:////var/lib/rail.db` (absolute).
+    """The store that a URL names: `memory://`, `sqlite:///rail.db` (relative), `sqlite:////var/lib/rail.db` (absolute),
+    `postgresql://user:password@host/database`.
 
     Raises:
-        DefinitionError: TR303, no store has such a URL.
+        DefinitionError: TR303, no store has such a URL, or its driver is not installed.
     """
     scheme = url.partition("://")[0]
     if scheme == "memory":
@@ -22,7 +25,19 @@ def open_store(url: str) -> Store:
         from toolrail.stores.sqlite import SQLiteStore  # sqlite3 is loaded only by those who use it
 
         return SQLiteStore(sqlite_path(url))
-    raise DefinitionError("TR303", f"store={url!r}", "no store has this URL.", _MEND)
+    if scheme in ("postgresql", "postgres"):
+        return _postgres(url)
+    shown = url if "@" not in url else f"{scheme}://..."  # there may be a password before it
+    raise DefinitionError("TR303", f"store={shown!r}", "no store has this URL.", _MEND)
+
+
+def _postgres(url: str) -> Store:
+    if find_spec("asyncpg") is None:
+        mend = 'pip install "toolrail[postgres]"'
+        raise DefinitionError("TR303", "store='postgresql://...'", "the package asyncpg is not installed.", mend)
+    from toolrail.stores.postgres import PostgresStore  # asyncpg is loaded only by those who use it
+
+    return PostgresStore(url)
 
 
 def sqlite_path(url: str) -> str:

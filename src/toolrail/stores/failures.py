@@ -5,19 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-
-class StoreError(Exception):
-    """A store cannot do its work. The text has the path, what is wrong, and the mend.
-
-    Example: `rail.db: it is not an SQLite database. Mend: Give the store a path of its own.`
-    """
-
-    def __init__(self, path: str, message: str, mend: str) -> None:
-        super().__init__(f"{path}: {message} Mend: {mend}")
-        self.path = path
-        self.message = message
-        self.mend = mend
-
+from toolrail.store import StoreError as StoreError  # the port's own: the spine knows it too
 
 OWN_FILE = "Give the store a path of its own, or move that file away."
 _BY_TEXT = (

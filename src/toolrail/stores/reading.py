@@ -9,14 +9,28 @@ from contextlib import closing, contextmanager
 from typing import Any, overload
 from urllib.parse import quote
 
-from toolrail.store import CallRow, CallsOf, ListRuns, LoadRun, Op, RunRow
+from toolrail.store import (
+    ApprovalRow,
+    CallRow,
+    CallsOf,
+    FindCall,
+    ListApprovals,
+    ListRuns,
+    LoadRun,
+    Op,
+    OpenCalls,
+    RunRow,
+)
 from toolrail.stores.failures import StoreError, check_place, explained
 from toolrail.stores.schema import MIGRATIONS, version_of
 from toolrail.stores.statements import perform
 
+ANSWERED = (ListRuns, LoadRun, CallsOf, OpenCalls, FindCall, ListApprovals)
+"""What a reader answers."""
+
 
 class StoreReader:
-    """Answers `ListRuns`, `CallsOf` and `LoadRun` from a file that others may be writing. Each question opens it anew.
+    """Answers questions about runs, calls and approvals from a file that others may be writing. Each opens it anew.
 
     Raises:
         StoreError: there is no such file, or it is not a store that this version reads.
@@ -34,7 +48,11 @@ class StoreReader:
     @overload
     def ask(self, op: ListRuns) -> tuple[RunRow, ...]: ...
     @overload
-    def ask(self, op: CallsOf) -> tuple[CallRow, ...]: ...
+    def ask(self, op: CallsOf | OpenCalls) -> tuple[CallRow, ...]: ...
+    @overload
+    def ask(self, op: FindCall) -> CallRow | None: ...
+    @overload
+    def ask(self, op: ListApprovals) -> tuple[ApprovalRow, ...]: ...
     def ask(self, op: Op) -> Any:
         """One operation that reads, with the type of its answer.
 
@@ -42,7 +60,7 @@ class StoreReader:
             StoreError: the file cannot be read any more.
             TypeError: the operation would write.
         """
-        if not isinstance(op, ListRuns | CallsOf | LoadRun):
+        if not isinstance(op, ANSWERED):
             raise TypeError(f"a reader does not answer {type(op).__name__}")
         with _opened(self.path) as db:
             return perform(db, op)

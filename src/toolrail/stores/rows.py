@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from toolrail.codes import Code
-from toolrail.store import CallRow, RunRow, SessionRow, bucket_of
+from toolrail.store import ApprovalRow, CallRow, ResultRow, RunRow, SessionRow, bucket_of
 
 CALL_COLUMNS = (
     "tenant",
@@ -23,6 +24,11 @@ CALL_COLUMNS = (
     "effect",
     "state",
     "effect_key",
+    "scope",
+    "open_key",
+    "idempotency_key",
+    "repeats",
+    "arguments",
     "arguments_digest",
     "status",
     "code",
@@ -37,7 +43,41 @@ CALL_COLUMNS = (
     "updated",
     "lease_until",
 )
-RUN_COLUMNS = ("tenant", "bucket", "run", "session", "principal", "state", "stop_reason", "created", "updated")
+RUN_COLUMNS = (
+    "tenant",
+    "bucket",
+    "run",
+    "session",
+    "principal",
+    "state",
+    "stop_reason",
+    "created",
+    "updated",
+    "version",
+)
+APPROVAL_COLUMNS = (
+    "tenant",
+    "bucket",
+    "approval",
+    "run",
+    "call_key",
+    "principal",
+    "tool",
+    "digest",
+    "arguments",
+    "binding",
+    "reason",
+    "four_eyes",
+    "needs",
+    "state",
+    "approver",
+    "note",
+    "edited",
+    "created",
+    "expires",
+    "decided",
+)
+RESULT_COLUMNS = ("tenant", "bucket", "handle", "run", "call_key", "principal", "trust", "content", "created")
 SESSION_COLUMNS = ("tenant", "session", "principal", "provider", "messages", "created", "updated")
 
 
@@ -57,6 +97,11 @@ def call_values(row: CallRow) -> tuple[Any, ...]:
         row.effect,
         row.state,
         row.effect_key,
+        row.scope,
+        row.open_key,
+        row.idempotency_key,
+        row.repeats,
+        row.arguments,
         row.arguments_digest,
         row.status,
         None if row.code is None else row.code.value,
@@ -76,7 +121,8 @@ def call_values(row: CallRow) -> tuple[Any, ...]:
 def call_row(values: Sequence[Any]) -> CallRow:
     """A row read in the order of `CALL_COLUMNS`."""
     tenant, _bucket, run, key, turn, index, call_id, tool, digest, principal, effect, state, *rest = values
-    effect_key, arguments_digest, status, code, content, trust, flags, *numbers = rest
+    effect_key, scope, open_key, idempotency_key, repeats, arguments, *rest = rest
+    arguments_digest, status, code, content, trust, flags, *numbers = rest
     attempts, argument_bytes, result_bytes, seconds, created, updated, lease_until = numbers
     return CallRow(
         tenant=tenant,
@@ -91,6 +137,11 @@ def call_row(values: Sequence[Any]) -> CallRow:
         effect=effect,
         state=state,
         effect_key=effect_key,
+        scope=scope,
+        open_key=open_key,
+        idempotency_key=idempotency_key,
+        repeats=repeats,
+        arguments=arguments,
         arguments_digest=arguments_digest,
         status=status,
         code=None if code is None else Code(code),
@@ -119,6 +170,7 @@ def run_values(row: RunRow) -> tuple[Any, ...]:
         row.stop_reason,
         row.created,
         row.updated,
+        row.version,
     )
 
 
@@ -136,6 +188,51 @@ def session_values(row: SessionRow) -> tuple[Any, ...]:
 def session_row(values: Sequence[Any]) -> SessionRow:
     """A row read in the order of `SESSION_COLUMNS`."""
     return SessionRow(*values)
+
+
+def approval_values(row: ApprovalRow) -> tuple[Any, ...]:
+    """The values of `APPROVAL_COLUMNS`."""
+    return (
+        row.tenant,
+        bucket_of(row.tenant, row.run),
+        row.approval,
+        row.run,
+        row.key,
+        row.principal,
+        row.tool,
+        row.digest,
+        row.arguments,
+        row.binding,
+        row.reason,
+        int(row.four_eyes),
+        row.needs,
+        row.state,
+        row.approver,
+        row.note,
+        row.edited,
+        row.created,
+        row.expires,
+        row.decided,
+    )
+
+
+def approval_row(values: Sequence[Any]) -> ApprovalRow:
+    """A row read in the order of `APPROVAL_COLUMNS`."""
+    tenant, _bucket, *rest = values
+    found = ApprovalRow(tenant, *rest)
+    return replace(found, four_eyes=bool(found.four_eyes))
+
+
+def result_values(row: ResultRow) -> tuple[Any, ...]:
+    """The values of `RESULT_COLUMNS`."""
+    bucket = bucket_of(row.tenant, row.run)
+    return (row.tenant, bucket, row.handle, row.run, row.key, row.principal, row.trust, row.content, row.created)
+
+
+def result_row(values: Sequence[Any]) -> ResultRow:
+    """A row read in the order of `RESULT_COLUMNS`."""
+    tenant, _bucket, *rest = values
+    return ResultRow(tenant, *rest)
 
 
 def storable(values: Sequence[Any]) -> tuple[Any, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from toolrail.stores.failures import OWN_FILE, StoreError
+from toolrail.stores.failures import StoreError
 
 _FIRST = (
     "CREATE TABLE toolrail_schema (version INTEGER NOT NULL)",
@@ -128,20 +128,79 @@ _FIRST = (
     "CREATE INDEX results_of_run ON results (tenant, run)",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+_EFFECTS_IN_FULL = (
+    "ALTER TABLE calls ADD COLUMN scope TEXT",
+    "ALTER TABLE calls ADD COLUMN open_key TEXT",
+    "ALTER TABLE calls ADD COLUMN idempotency_key TEXT",
+    "ALTER TABLE calls ADD COLUMN repeats TEXT",  # key of the call whose unknown outcome this one took over
+    "ALTER TABLE calls ADD COLUMN arguments TEXT",  # effective, canonical JSON
+    "ALTER TABLE runs ADD COLUMN version INTEGER NOT NULL DEFAULT 0",
+    "DROP INDEX calls_open",
+    "CREATE INDEX calls_unknown ON calls (tenant, open_key) WHERE state IN ('started', 'unknown')",
+    "CREATE INDEX calls_open ON calls (created) WHERE state IN ('started', 'waiting', 'unknown')",
+    "CREATE UNIQUE INDEX calls_one_follower ON calls (tenant, repeats) WHERE repeats IS NOT NULL",
+    "CREATE INDEX calls_key ON calls (call_key)",
+    "DROP TABLE approvals",  # no version ever wrote to it
+    """
+    CREATE TABLE approvals (
+        tenant TEXT NOT NULL,
+        bucket INTEGER NOT NULL,
+        approval TEXT NOT NULL,
+        run TEXT NOT NULL,
+        call_key TEXT NOT NULL,
+        principal TEXT NOT NULL,     -- who asked for the call
+        tool TEXT NOT NULL,
+        digest TEXT NOT NULL,        -- of the tool and its schema
+        arguments TEXT NOT NULL,     -- effective, canonical JSON: what the handler will get
+        binding TEXT NOT NULL,
+        reason TEXT NOT NULL,        -- why the policy asks
+        four_eyes INTEGER NOT NULL,  -- 1: the principal may not approve
+        needs TEXT,                  -- permission that the approver must have
+        state TEXT NOT NULL,         -- pending, approved, rejected, used
+        approver TEXT,
+        note TEXT NOT NULL,
+        edited TEXT,                 -- arguments that the approver put in place
+        created REAL NOT NULL,
+        expires REAL,
+        decided REAL,
+        PRIMARY KEY (tenant, approval)
+    )
+    """,
+    "CREATE INDEX approvals_of_run ON approvals (tenant, run)",
+    "CREATE INDEX approvals_by_state ON approvals (state, created)",
+    "CREATE INDEX approvals_by_id ON approvals (approval)",
+    """
+    CREATE TABLE counters (
+        tenant TEXT NOT NULL,
+        name TEXT NOT NULL,
+        value REAL NOT NULL,
+        expires REAL NOT NULL,
+        PRIMARY KEY (tenant, name)
+    )
+    """,
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _EFFECTS_IN_FULL)
 """In order. Each is done in one transaction with its version."""
+TABLES = ("calls", "runs", "sessions", "leases", "approvals", "results", "counters", "toolrail_schema")
+"""Names that must be free in a file that holds tables of others: those stay as they are beside ours."""
 
 
 def version_of(db: sqlite3.Connection, path: str) -> int:
-    """The schema version of an open file; 0 for an empty one.
+    """The schema version of an open file; 0 for one without a table of ours.
 
     Raises:
-        StoreError: the database belongs to something else, or a newer toolrail wrote it.
+        StoreError: a table of another application has a name of ours, or a newer toolrail wrote the file.
     """
-    names = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    names = {name.lower() for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")}
     if "toolrail_schema" not in names:
-        if names:
-            raise StoreError(path, "this SQLite database belongs to something else.", OWN_FILE)
+        taken = [name for name in TABLES if name in names]
+        if taken:
+            raise StoreError(
+                path,
+                f"another application's table has a name that the store needs: {', '.join(taken)}.",
+                "Rename that table, or give the store a path of its own.",
+            )
         return 0
     (version,) = db.execute("SELECT max(version) FROM toolrail_schema").fetchone()
     if not isinstance(version, int) or version < 1:

@@ -10,19 +10,17 @@ import asyncio
 import os
 import sqlite3
 import threading
-import time
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from toolrail.pool import Handoff
 from toolrail.store import Op
-from toolrail.stores.failures import StoreError, check_place, explained
-from toolrail.stores.schema import migrate, version_of
+from toolrail.stores.failures import StoreError, explained
+from toolrail.stores.sqlite_file import SQLiteFile
+from toolrail.stores.sqlite_transaction import SQLiteTransaction, Transactions
 from toolrail.stores.statements import READS, perform
 
-BUSY_SECONDS = 4.0
-"""How long a transaction waits for another process that writes. Less than the spine waits for the store."""
 GROUP = 256
 """At most so many requests share a commit, so that the first of them does not wait for ever."""
 
@@ -68,6 +66,7 @@ class SQLiteStore:
         self._lock = threading.Lock()
         self._inbox: _Inbox | None = None
         self._thread: threading.Thread | None = None
+        self._transactions: Transactions | None = None
         self._pid = 0
 
     async def apply(self, *ops: Op) -> list[Any]:
@@ -78,11 +77,7 @@ class SQLiteStore:
         """
         with self._lock:
             inbox = self._inbox or self._start()
-            if self._pid != os.getpid():
-                # SQLite believes to hold its parent's locks here, so that rows would be lost without an error.
-                raise StoreError(
-                    self.path, "this process was forked after it was opened.", "Fork before its first use."
-                )
+            self._check_process()
             handoff = Handoff(asyncio.get_running_loop())
             inbox.put(_Request(ops, handoff))
         answers, error = await handoff.future
@@ -90,8 +85,26 @@ class SQLiteStore:
             raise error
         return answers
 
+    async def begin(self) -> SQLiteTransaction:
+        """Begins a transaction for a tool, when those before it have ended.
+
+        Raises:
+            StoreError: the file cannot be used, or somebody else writes to it for too long; nothing happened.
+        """
+        with self._lock:
+            if self._inbox is None:
+                self._start()
+            self._check_process()
+            transactions = self._transactions = self._transactions or Transactions(self.path)
+        return await transactions.begin()
+
     async def close(self) -> None:
-        """Writes what is queued and closes the file."""
+        """Writes what is queued, waits for the transactions of tools, and closes the file."""
+        with self._lock:
+            transactions = self._transactions if self._pid == os.getpid() else None
+            self._transactions = None
+        if transactions is not None:
+            await transactions.close()
         with self._lock:
             inbox, thread = self._inbox, self._thread
             if inbox is None or thread is None or self._pid != os.getpid():
@@ -101,6 +114,11 @@ class SQLiteStore:
             inbox.put(_Close(handoff))
         await handoff.future
         thread.join()  # it has said its last word, so this does not block
+
+    def _check_process(self) -> None:
+        if self._pid != os.getpid():
+            # SQLite believes to hold its parent's locks here, so that rows would be lost without an error.
+            raise StoreError(self.path, "this process was forked after it was opened.", "Fork before its first use.")
 
     def _start(self) -> _Inbox:
         inbox: _Inbox = SimpleQueue()
@@ -117,8 +135,7 @@ class _Writer:
     def __init__(self, path: str, inbox: _Inbox) -> None:
         self._path = path
         self._inbox = inbox
-        self._db: sqlite3.Connection | None = None
-        self._file: tuple[int, int] | None = None
+        self._file = SQLiteFile(path)
 
     def serve(self) -> None:
         while True:
@@ -127,7 +144,7 @@ class _Writer:
                 self._answer(group)
             del group
             if close is not None:
-                self._disconnect()
+                self._file.disconnect()
                 close.handoff.set(None, None)
                 return
 
@@ -152,7 +169,7 @@ class _Writer:
             self._answer_singly(group, collapsed.error)
             return
         except BaseException as error:
-            self._roll_back()
+            self._file.roll_back()
             outcomes = [(None, explained(self._path, error)) for _ in group]
         for request, (answers, error) in zip(group, outcomes, strict=True):
             request.handoff.set(answers, error)
@@ -166,7 +183,7 @@ class _Writer:
             self._answer([request])
 
     def _commit(self, group: list[_Request]) -> list[_Outcome]:
-        db = self._connected()
+        db = self._file.connected()
         reading = all(isinstance(op, READS) for request in group for op in request.ops)
         # Locked from the start: a transaction that reads first and writes later could find its reading outdated.
         db.execute("BEGIN" if reading else "BEGIN IMMEDIATE")
@@ -186,70 +203,3 @@ class _Writer:
             return None, explained(self._path, error)
         db.execute("RELEASE one")
         return answers, None
-
-    def _connected(self) -> sqlite3.Connection:
-        if self._file is not None and self._found() != self._file:
-            # Going on would write into a file that nobody finds again; a new one would let effects happen twice.
-            raise StoreError(
-                self._path, "it was removed or replaced while in use.", "Put it back, restart the process."
-            )
-        if self._db is None:
-            self._db = connect(self._path)
-            self._file = self._found()
-        return self._db
-
-    def _found(self) -> tuple[int, int] | None:
-        try:
-            found = os.stat(self._path)
-        except OSError:
-            return None
-        return found.st_dev, found.st_ino
-
-    def _roll_back(self) -> None:
-        if self._db is not None and self._db.in_transaction:
-            try:
-                self._db.execute("ROLLBACK")
-            except sqlite3.Error:
-                self._disconnect()
-
-    def _disconnect(self) -> None:
-        db, self._db = self._db, None
-        if db is not None:
-            try:
-                db.close()
-            except sqlite3.Error:  # the file is damaged or gone; there is nothing left to save
-                return
-
-
-def connect(path: str) -> sqlite3.Connection:
-    """Opens a file, makes it if it is missing, and brings its schema up to date.
-
-    Raises:
-        StoreError: it is no store, damaged, too new, or cannot be opened.
-    """
-    check_place(path)
-    db = None
-    try:
-        db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
-        _prepare(db, path)
-        return db
-    except BaseException as error:
-        if db is not None:
-            db.close()
-        raise explained(path, error) from error
-
-
-def _prepare(db: sqlite3.Connection, path: str) -> None:
-    """SQLite does not wait, as it does elsewhere, when two processes switch one new file to WAL: so we do."""
-    until = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            version_of(db, path)  # first, so that another's file is not even switched to WAL
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = FULL")
-            migrate(db, path)
-            return
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > until:
-                raise
-            time.sleep(0.01)

@@ -3,81 +3,87 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 from toolrail.store import (
-    CallRow,
+    ApprovalRow,
     CallsOf,
     Claim,
-    Claimed,
+    DecideApproval,
     DropLease,
+    FindApproval,
+    FindCall,
     FindEffect,
-    Held,
+    Forget,
+    KeepResult,
+    ListApprovals,
     ListRuns,
     LoadRun,
     LoadSession,
     Op,
+    OpenCalls,
     Plan,
+    ReadResult,
+    RequestApproval,
     SaveRun,
     SaveSession,
     Settle,
+    Spend,
+    Spent,
     TakeLease,
 )
+from toolrail.stores import ledger
+from toolrail.stores.protocol import decided, spent
 from toolrail.stores.rows import (
-    CALL_COLUMNS,
+    APPROVAL_COLUMNS,
+    RESULT_COLUMNS,
     RUN_COLUMNS,
     SESSION_COLUMNS,
-    call_row,
-    call_values,
+    approval_row,
+    approval_values,
+    result_row,
+    result_values,
     run_row,
     run_values,
     session_row,
     session_values,
-    storable,
 )
+from toolrail.stores.sql import given, insert, one, run, upsert
 
-READS = (FindEffect, CallsOf, LoadRun, ListRuns, LoadSession)
+READS = (
+    FindEffect,
+    FindCall,
+    OpenCalls,
+    CallsOf,
+    LoadRun,
+    ListRuns,
+    LoadSession,
+    FindApproval,
+    ListApprovals,
+    ReadResult,
+)
 """Operations that change nothing."""
 
-
-def _updates(columns: Iterable[str]) -> str:
-    return ", ".join(f"{column} = excluded.{column}" for column in columns)
-
-
-def _insert(table: str, columns: Sequence[str]) -> str:
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
-
-
-def _upsert(table: str, columns: Sequence[str], *, keys: Sequence[str], stay: Sequence[str] = ()) -> str:
-    changed = [column for column in columns if column not in keys and column not in stay]
-    return f"{_insert(table, columns)} ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {_updates(changed)}"
-
-
-_CALLS = ", ".join(CALL_COLUMNS)
 _RUNS = ", ".join(RUN_COLUMNS)
-_WITH_HOLD = (*CALL_COLUMNS, "holds_key")
-_OF_CALL = ("tenant", "call_key")
-_PLAN = f"{_insert('calls', _WITH_HOLD)} ON CONFLICT (tenant, call_key) DO NOTHING"
-_CLAIM = _upsert("calls", _WITH_HOLD, keys=_OF_CALL)
-_SETTLE = (
-    _upsert("calls", _WITH_HOLD, keys=_OF_CALL, stay=("created", "holds_key"))
-    + ", holds_key = CASE WHEN excluded.state IN ('started', 'done', 'unknown') THEN calls.holds_key ELSE 0 END"
-    + " WHERE calls.state <> 'done'"
-)
-_HOLDER = f"SELECT {_CALLS} FROM calls WHERE tenant = ? AND effect_key = ? AND holds_key = 1"
-_CALLS_OF = f"SELECT {_CALLS} FROM calls WHERE tenant = ? AND run = ? ORDER BY turn, call_index, rowid"
-_SAVE_RUN = _upsert("runs", RUN_COLUMNS, keys=("tenant", "run"))
+_APPROVALS = ", ".join(APPROVAL_COLUMNS)
+_SAVE_RUN = upsert("runs", RUN_COLUMNS, keys=("tenant", "run")) + " WHERE excluded.version >= runs.version"
 _LOAD_RUN = f"SELECT {_RUNS} FROM runs WHERE tenant = ? AND run = ?"
-_LIST_RUNS = f"SELECT {_RUNS} FROM runs WHERE updated > ? ORDER BY updated DESC, rowid LIMIT ?"
-_LIST_RUNS_OF = f"SELECT {_RUNS} FROM runs WHERE updated > ? AND tenant = ? ORDER BY updated DESC, rowid LIMIT ?"
-_SAVE_SESSION = _upsert("sessions", SESSION_COLUMNS, keys=("tenant", "session"))
+_LIST_RUNS = f"SELECT {_RUNS} FROM runs WHERE updated > ? ORDER BY updated DESC, tenant, run LIMIT ?"
+_LIST_RUNS_OF = f"SELECT {_RUNS} FROM runs WHERE updated > ? AND tenant = ? ORDER BY updated DESC, tenant, run LIMIT ?"
+_SAVE_SESSION = upsert("sessions", SESSION_COLUMNS, keys=("tenant", "session"))
 _LOAD_SESSION = f"SELECT {', '.join(SESSION_COLUMNS)} FROM sessions WHERE tenant = ? AND session = ?"
 _TAKE_LEASE = (
-    _upsert("leases", ("tenant", "name", "holder", "until"), keys=("tenant", "name"))
+    upsert("leases", ("tenant", "name", "holder", "until"), keys=("tenant", "name"))
     + " WHERE leases.holder = excluded.holder OR leases.until <= ?"
 )
 _DROP_LEASE = "DELETE FROM leases WHERE tenant = ? AND name = ? AND holder = ?"
+_ASK = f"{insert('approvals', APPROVAL_COLUMNS)} ON CONFLICT (tenant, approval) DO NOTHING"
+_ANSWER = upsert("approvals", APPROVAL_COLUMNS, keys=("tenant", "approval"))
+_APPROVAL = f"SELECT {_APPROVALS} FROM approvals"
+_KEEP_RESULT = upsert("results", RESULT_COLUMNS, keys=("tenant", "handle"))
+_READ_RESULT = f"SELECT {', '.join(RESULT_COLUMNS)} FROM results WHERE tenant = ? AND handle = ?"
+_COUNTER = "SELECT value, expires FROM counters WHERE tenant = ? AND name = ?"
+_COUNT = upsert("counters", ("tenant", "name", "value", "expires"), keys=("tenant", "name"))
 
 
 def perform(db: sqlite3.Connection, op: Op) -> Any:
@@ -89,20 +95,30 @@ def perform(db: sqlite3.Connection, op: Op) -> Any:
     """
     match op:
         case Plan(rows):
-            for row in rows:
-                _run(db, _PLAN, (*call_values(row), 0))
-        case Claim(row):
-            return _claim(db, row)
-        case Settle(row):
-            _run(db, _SETTLE, (*call_values(row), 0))
+            ledger.plan(db, rows)
+        case Claim():
+            return ledger.claim(db, op)
+        case Settle():
+            return ledger.settle(db, op)
+        case Forget(tenant, run_id):
+            ledger.forget(db, tenant, run_id)
         case SaveRun(row):
-            _run(db, _SAVE_RUN, run_values(row))
+            run(db, _SAVE_RUN, run_values(row))
         case SaveSession(row):
-            _run(db, _SAVE_SESSION, session_values(row))
+            run(db, _SAVE_SESSION, session_values(row))
         case TakeLease(tenant, name, holder, now, until):
-            return _run(db, _TAKE_LEASE, (tenant, name, holder, until, now)).rowcount == 1
+            return run(db, _TAKE_LEASE, (tenant, name, holder, until, now)).rowcount == 1
         case DropLease(tenant, name, holder):
-            _run(db, _DROP_LEASE, (tenant, name, holder))
+            run(db, _DROP_LEASE, (tenant, name, holder))
+        case RequestApproval(row):
+            run(db, _ASK, approval_values(row))
+            return _approval(db, row.tenant, row.approval)
+        case DecideApproval():
+            return _decide(db, op)
+        case KeepResult(row):
+            run(db, _KEEP_RESULT, result_values(row))
+        case Spend():
+            return _spend(db, op)
         case _:
             return _read(db, op)
     return None
@@ -110,38 +126,50 @@ def perform(db: sqlite3.Connection, op: Op) -> Any:
 
 def _read(db: sqlite3.Connection, op: Op) -> Any:
     match op:
-        case FindEffect(tenant, effect_key):
-            return _one(call_row, _run(db, _HOLDER, (tenant, effect_key)))
-        case CallsOf(tenant, run):
-            return tuple(call_row(values) for values in _run(db, _CALLS_OF, (tenant, run)))
-        case LoadRun(tenant, run):
-            return _one(run_row, _run(db, _LOAD_RUN, (tenant, run)))
+        case FindEffect():
+            return ledger.find_effect(db, op)
+        case FindCall():
+            return ledger.find_call(db, op)
+        case OpenCalls():
+            return ledger.open_calls(db, op)
+        case CallsOf():
+            return ledger.calls_of(db, op)
+        case LoadRun(tenant, run_id):
+            return one(run_row, run(db, _LOAD_RUN, (tenant, run_id)))
         case ListRuns(limit, None, since):
-            return tuple(run_row(values) for values in _run(db, _LIST_RUNS, (since, limit)))
+            return tuple(run_row(values) for values in run(db, _LIST_RUNS, (since, limit)))
         case ListRuns(limit, tenant, since):
-            return tuple(run_row(values) for values in _run(db, _LIST_RUNS_OF, (since, tenant, limit)))
+            return tuple(run_row(values) for values in run(db, _LIST_RUNS_OF, (since, tenant, limit)))
         case LoadSession(tenant, session):
-            return _one(session_row, _run(db, _LOAD_SESSION, (tenant, session)))
+            return one(session_row, run(db, _LOAD_SESSION, (tenant, session)))
+        case FindApproval(tenant, approval):
+            return _approval(db, tenant, approval)
+        case ListApprovals(tenant, run_id, state, limit):
+            where, values = given(tenant=tenant, run=run_id, state=state)
+            found = run(db, f"{_APPROVAL}{where} ORDER BY created, tenant, approval LIMIT ?", (*values, limit))
+            return tuple(approval_row(values) for values in found)
+        case ReadResult(tenant, handle):
+            return one(result_row, run(db, _READ_RESULT, (tenant, handle)))
         case _:
             raise TypeError(f"unknown operation {type(op).__name__}")
 
 
-def _claim(db: sqlite3.Connection, row: CallRow) -> Claimed | Held:
-    if row.effect_key is not None:
-        holder = _one(call_row, _run(db, _HOLDER, (row.tenant, row.effect_key)))
-        if holder is not None and holder.key != row.key:
-            return Held(holder)
-    _run(db, _CLAIM, (*call_values(row), int(row.effect_key is not None)))
-    return Claimed()
+def _approval(db: sqlite3.Connection, tenant: str | None, approval: str) -> ApprovalRow | None:
+    where, values = given(approval=approval, tenant=tenant)
+    return one(approval_row, run(db, f"{_APPROVAL}{where} ORDER BY created, tenant", values))
 
 
-def _run(db: sqlite3.Connection, statement: str, values: Sequence[Any]) -> sqlite3.Cursor:
-    try:
-        return db.execute(statement, values)
-    except UnicodeEncodeError:
-        return db.execute(statement, storable(values))
+def _decide(db: sqlite3.Connection, op: DecideApproval) -> ApprovalRow | None:
+    row = _approval(db, op.tenant, op.approval)
+    if row is None:
+        return None
+    answer = decided(row, op)
+    if answer is not row:
+        run(db, _ANSWER, approval_values(answer))
+    return answer
 
 
-def _one(read: Any, cursor: sqlite3.Cursor) -> Any:
-    values = cursor.fetchone()
-    return None if values is None else read(values)
+def _spend(db: sqlite3.Connection, op: Spend) -> Spent:
+    answer, expires = spent(op, run(db, _COUNTER, (op.tenant, op.name)).fetchone())
+    run(db, _COUNT, (op.tenant, op.name, answer.total, expires))
+    return answer

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from toolrail.context import RunContext
+from toolrail.context import KeptResult, RunContext
 from toolrail.decisions import ANONYMOUS, Principal
 
 D = TypeVar("D")
@@ -29,12 +28,17 @@ class QuietControl:
     def progress(self, text: str) -> None:
         self.told.append(text)
 
-    def transaction(self) -> AbstractAsyncContextManager[Any] | None:
+    async def read_result(self, handle: str) -> KeptResult | None:
+        return None
+
+    def transaction(self) -> None:
         return None
 
 
-def handler_context(deps: D, principal: Principal = ANONYMOUS) -> RunContext[D]:
+def handler_context(deps: D, principal: Principal = ANONYMOUS, *, remaining: float = float("inf")) -> RunContext[D]:
     """What a handler gets, for a unit test of the handler alone. Nothing of the rail runs around it.
+
+    `remaining` is what `ctx.remaining` says, in seconds; it does not run out.
 
     Example: `handler_context(shop, Principal("CUS-1", permissions=frozenset({"orders:read"})))`
     """
@@ -43,7 +47,7 @@ def handler_context(deps: D, principal: Principal = ANONYMOUS) -> RunContext[D]:
         principal,
         call_key="call",
         idempotency_key="call",
-        deadline=float("inf"),
+        deadline=remaining,
         attempt=1,
         control=QuietControl(),
     )

@@ -92,3 +92,6 @@ class FixedClock:
 
     def new_id(self, prefix: str) -> str:
         return make_id(prefix, self.wall(), self._random.getrandbits(64))
+
+    def secret(self) -> str:
+        return f"{self._random.getrandbits(128):032x}"

@@ -1,0 +1,1 @@
+"""A long run with faults: what must stay flat stays flat."""
