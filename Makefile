@@ -75,6 +75,7 @@ bench: setup ## measures; exit 1 if a bound was missed
 simulate: setup ## many random runs of everything, with faults and crashes: SEEDS=2000, or SEED=7 for one in detail
 	@$(if $(SEED),$(BIN)/python -m tests.simulation --seed $(SEED) -v,$(BIN)/python -m tests.simulation \
 		--seeds 0..$(or $(SEEDS),2000) --processes 2)
+	@$(if $(SEED),:,$(BIN)/python -m tests.injection)
 
 coverage: setup ## which branches the tests do not reach
 	$(BIN)/python -m pytest -q -m "not services and not soak" --cov --cov-report=term-missing
