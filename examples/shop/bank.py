@@ -24,4 +24,4 @@ class Bank:
         self.charges.append((invoice, amount))
         self.note(f"the bank charges {amount} for {invoice}")
         await asyncio.sleep(self.slow_seconds if len(self.charges) == 1 else 0.01)
-        return f"Invoice {invoice} is paid."
+        return "Paid."
