@@ -180,12 +180,6 @@ class ThreadPool:
             busy, waiting = self.size - self._free, len(self._waiting)
             return Standing(self.size, busy, waiting, abandoned=self._abandoned, lost=self._lost)
 
-    @property
-    def stats(self) -> dict[str, int]:
-        """How many places are busy and free, and how many abandoned threads still run."""
-        with self._lock:
-            return {"busy": self.size - self._free, "free": self._free, "abandoned": self._abandoned}
-
     async def reserve(self) -> None:
         self._after_fork()
         loop = asyncio.get_running_loop()

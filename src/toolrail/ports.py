@@ -21,13 +21,15 @@ from toolrail.limits import Budgets, RailLimits
 from toolrail.messages import ToolResult
 from toolrail.pool import Pool
 from toolrail.run import Job
-from toolrail.store import Store, StoreError
+from toolrail.store import Op, Store, StoreError
 from toolrail.watchdog import Watchdog
 from toolrail.wording import refusal, text_for
 
 log = logging.getLogger("toolrail")
 STORE_SECONDS = 5.0
 """A store that does not answer within this is unavailable."""
+TRIES = 6
+"""How often it is asked to write what would be lost otherwise."""
 
 
 def log_failure(error: Exception, message: str, *args: object) -> None:
@@ -174,6 +176,17 @@ class Ports:
         self.work.tasks.add(task)
         task.add_done_callback(self._ended)
         return task
+
+    async def insist(self, key: str, *ops: Op) -> None:
+        """Writes what is known of a call here and nowhere else: once more after 1, 2, 4 ... s if the store fails."""
+        for attempt in range(TRIES):
+            if attempt:
+                await asyncio.sleep(2.0 ** (attempt - 1))
+            try:
+                await self.store.apply(*ops)
+                return
+            except Exception as error:
+                log_failure(error, "The store cannot record how %s ended.", key)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         """Whoever began it may have given up waiting, and has said so: asyncio need not report the error once more."""

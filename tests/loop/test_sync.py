@@ -18,6 +18,7 @@ from openai import AsyncOpenAI, OpenAI
 
 from tests.fakes.model_server import Call, ModelServer, Say
 from tests.loop.helpers import TOOLS, Provider, agent_of, model_on
+from tests.pools import places
 from tests.promises import promise
 from toolrail import Agent, Principal, Rail, RailLimits, RunLimits, RunStopped, SyncRail, ToolCall, tool
 from toolrail.approvers import deferred
@@ -161,7 +162,7 @@ def test_nested_sync_calls_do_not_deadlock_in_a_small_pool(depth: int, threads: 
     rail = Rail([ask_below], limits=RailLimits(threads=threads), sinks=[])
     agents.append(Agent(ScriptedModel([script], endless=True), rail))
     assert agents[0].run_sync(str(depth)).text == "the bottom"
-    assert rail.ports.pool.stats == {"busy": 0, "free": threads, "abandoned": 0}  # pyright: ignore
+    assert places(rail.ports.pool) == {"busy": 0, "free": threads, "abandoned": 0}  # pyright: ignore
 
 
 @promise("loop:sync", "call:sync")

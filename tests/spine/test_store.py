@@ -329,3 +329,21 @@ def test_batches_of_one_run_have_keys_of_their_own_even_when_no_message_was_adde
     assert run_virtual(main()) == ["ok", "ok", "ok"]
     assert len({event.call.key for event in settled(recorder)}) == 3
     assert settled(recorder)[2].replayed
+
+
+@promise("effect:unknown")
+@pytest.mark.parametrize(("failures", "written"), [(0, True), (5, True), (6, False)])
+def test_an_outcome_that_is_known_nowhere_else_is_written_once_the_store_is_back(failures: int, written: bool) -> None:
+    asked: list[Any] = []
+
+    class Away(MemoryStore):
+        async def apply(self, *ops: Any) -> list[Any]:
+            asked.append(ops)
+            if len(asked) <= failures:
+                raise ConnectionError("the store is away")
+            return await super().apply(*ops)
+
+    rail, _ = rail_of(Bank().tool, store=Away())
+    run_virtual(rail.ports.insist("call", FindEffect("default", "key", None, 0.0)))
+    assert len(asked) == min(failures + 1, 6)
+    assert (len(asked) > failures) == written

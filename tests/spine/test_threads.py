@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.pools import places
 from tests.promises import promise
 from tests.spine.helpers import ALICE, call, codes, in_run, rail_of, really, said, settled, virtually
 from toolrail.background import BackgroundLoop
@@ -133,10 +134,10 @@ def test_hanging_threads_are_replaced_counted_and_come_back(gate: threading.Even
     async def main() -> None:
         results = await rail.batch([call("hang"), call("hang"), *[call("work")] * 20])
         assert codes(results) == ["TIMEOUT"] * 2 + ["ok"] * 20
-        assert pool.stats == {"busy": 0, "free": 2, "abandoned": 2}
+        assert places(pool) == {"busy": 0, "free": 2, "abandoned": 2}
         gate.set()
-        await _until(lambda: not pool.stats["abandoned"])
-        assert pool.stats == {"busy": 0, "free": 2, "abandoned": 0}
+        await _until(lambda: not places(pool)["abandoned"])
+        assert places(pool) == {"busy": 0, "free": 2, "abandoned": 0}
 
     asyncio.run(main())
 
@@ -396,7 +397,7 @@ def test_sync_handlers_may_call_the_rail_again_even_in_a_pool_of_one(depth: int)
     rail: Rail[Any] = Rail([nest], sinks=[], limits=RailLimits(threads=1))
     results = background.run(in_run(rail, [call("nest", {"left": depth})]))
     assert results[0].content.endswith("bottom")
-    assert rail.ports.pool.stats["busy"] == 0  # type: ignore[attr-defined]
+    assert places(rail.ports.pool)["busy"] == 0  # type: ignore[attr-defined]
 
 
 @promise("call:deadline/threads")

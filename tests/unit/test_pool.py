@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.pools import places
 from tests.promises import promise
 from toolrail import pool as pools
 from toolrail.drive import TimedOut, drive
@@ -83,7 +84,7 @@ def test_a_hundred_blocking_jobs_use_all_places_and_never_more() -> None:
 
     run(main())
     assert (peak, done) == (32, 100)
-    assert pool.stats == {"busy": 0, "free": 32, "abandoned": 0}
+    assert places(pool) == {"busy": 0, "free": 32, "abandoned": 0}
     pool.close()
 
 
@@ -197,7 +198,7 @@ def test_places_are_given_in_the_order_of_asking() -> None:
         return order
 
     assert run(main()) == [0, 1, 2, 3, 4, 5]
-    assert pool.stats["free"] == 1
+    assert places(pool)["free"] == 1
 
 
 def test_a_waiter_that_is_cancelled_leaves_the_queue() -> None:
@@ -215,7 +216,7 @@ def test_a_waiter_that_is_cancelled_leaves_the_queue() -> None:
         pool.release()
 
     run(main())
-    assert pool.stats["free"] == 1
+    assert places(pool)["free"] == 1
 
 
 @pytest.mark.parametrize("after", [0, 1, 2], ids=["as it is given", "a round later", "two rounds later"])
@@ -236,7 +237,7 @@ def test_a_waiter_that_is_cancelled_as_it_gets_its_place_passes_it_on(after: int
         pool.release()
 
     run(main())
-    assert pool.stats["free"] == 1
+    assert places(pool)["free"] == 1
 
 
 @settings(max_examples=150, deadline=None)
@@ -275,7 +276,7 @@ def test_no_place_is_lost_or_made_however_waiters_come_and_go(
 
     run(main())
     assert peak <= size
-    assert pool.stats == {"busy": 0, "free": size, "abandoned": 0}
+    assert places(pool) == {"busy": 0, "free": size, "abandoned": 0}
 
 
 @promise("call:deadline/threads", "call:sync")
@@ -289,9 +290,9 @@ def test_an_abandoned_thread_is_replaced_counted_and_counted_off_when_it_returns
     async def main() -> threading.Thread:
         await pool.reserve()
         work = pool.start(stuck)
-        assert pool.stats == {"busy": 1, "free": 0, "abandoned": 0}
+        assert places(pool) == {"busy": 1, "free": 0, "abandoned": 0}
         work.abandon(late)
-        assert pool.stats == {"busy": 0, "free": 1, "abandoned": 1}
+        assert places(pool) == {"busy": 0, "free": 1, "abandoned": 1}
         return await job(pool, threading.current_thread)
 
     replacement = run(main())
@@ -299,7 +300,7 @@ def test_an_abandoned_thread_is_replaced_counted_and_counted_off_when_it_returns
     gate.set()
     late.wait()
     assert late.heard == [("at last", None)]
-    assert pool.stats == {"busy": 0, "free": 1, "abandoned": 0}
+    assert places(pool) == {"busy": 0, "free": 1, "abandoned": 0}
     assert run(job(pool, threading.current_thread)) is replacement, "the returned thread has ended"
     pool.close()
 
@@ -312,10 +313,10 @@ def test_past_the_cap_an_abandoned_thread_costs_its_place_until_it_returns() -> 
         for _ in range(2):
             await pool.reserve()
             pool.start(lambda: gate.wait(PATIENCE)).abandon(late)
-        assert pool.stats == {"busy": 1, "free": 1, "abandoned": 1}
+        assert places(pool) == {"busy": 1, "free": 1, "abandoned": 1}
         await pool.reserve()
         pool.start(lambda: gate.wait(PATIENCE)).abandon(late)
-        assert pool.stats == {"busy": 2, "free": 0, "abandoned": 1}
+        assert places(pool) == {"busy": 2, "free": 0, "abandoned": 1}
         waiting = asyncio.create_task(job(pool, lambda: 7))
         await rounds(20)
         assert not waiting.done()
@@ -342,7 +343,7 @@ def test_work_that_ends_as_it_is_abandoned_is_heard_exactly_once() -> None:
 
     run(main())
     assert late.heard == [(7, None)]
-    assert pool.stats == {"busy": 0, "free": 1, "abandoned": 0}
+    assert places(pool) == {"busy": 0, "free": 1, "abandoned": 0}
     pool.close()
 
 
@@ -404,7 +405,7 @@ def test_loops_in_two_threads_share_the_places() -> None:
         thread.join(PATIENCE)
         assert not thread.is_alive()
     assert 1 <= peak <= 3
-    assert pool.stats == {"busy": 0, "free": 3, "abandoned": 0}
+    assert places(pool) == {"busy": 0, "free": 3, "abandoned": 0}
     pool.close()
 
 
@@ -419,7 +420,7 @@ def test_a_function_that_waits_for_the_pool_lends_its_place(depth: int) -> None:
             return 1 + asyncio.run(job(pool, lambda: nested(left - 1)))
 
     assert run(job(pool, lambda: nested(depth))) == depth
-    assert pool.stats == {"busy": 0, "free": 1, "abandoned": 0}
+    assert places(pool) == {"busy": 0, "free": 1, "abandoned": 0}
     pool.close()
 
 
@@ -432,7 +433,7 @@ def test_a_place_that_was_lent_is_taken_back_when_waiting_fails() -> None:
 
     with pytest.raises(LookupError):
         run(job(pool, fails))
-    assert pool.stats == {"busy": 0, "free": 1, "abandoned": 0}
+    assert places(pool) == {"busy": 0, "free": 1, "abandoned": 0}
     pool.close()
 
 
@@ -441,12 +442,12 @@ def test_only_a_thread_of_this_pool_lends_a_place() -> None:
 
     def lends(which: ThreadPool) -> int:
         with which.lend():
-            return which.stats["free"]
+            return places(which)["free"]
 
     assert lends(pool) == 1, "no thread of a pool"
     assert run(job(other, lambda: lends(pool))) == 1, "a thread of another pool"
     assert run(job(pool, lambda: lends(pool))) == 1, "its own"
-    assert run(job(pool, lambda: pool.stats["free"])) == 0
+    assert run(job(pool, lambda: places(pool)["free"])) == 0
     pool.close()
     other.close()
 
@@ -466,7 +467,7 @@ def test_a_thread_that_cannot_be_started_costs_no_place(monkeypatch: pytest.Monk
         return await job(pool, lambda: 7)
 
     assert run_virtual(main()) == 7
-    assert pool.stats == {"busy": 0, "free": 1, "abandoned": 0}
+    assert places(pool) == {"busy": 0, "free": 1, "abandoned": 0}
     pool.close()
 
 
@@ -504,12 +505,12 @@ def test_a_deadline_holds_for_a_function_that_never_returns(cap: int, calls: int
 
     async def main() -> list[Any]:
         ended = await asyncio.gather(*(drive(tool(), seconds=0.02) for _ in range(calls)))
-        assert pool.stats["free"] == cap
+        assert places(pool)["free"] == cap
         return ended
 
     assert run(main()) == [TimedOut(False)] * calls
     gate.set()
     late.wait()
     assert late.heard == [(True, None)]
-    assert pool.stats == {"busy": 0, "free": 1, "abandoned": 0}
+    assert places(pool) == {"busy": 0, "free": 1, "abandoned": 0}
     pool.close()

@@ -13,7 +13,7 @@ from typing import Any
 from toolrail.cli.ledger import Ledger
 from toolrail.cli.lines import Paint, call_text, cut, moment, outcome, printable, row, short_id
 from toolrail.cli.problem import Problem
-from toolrail.cli.reading import store_argument
+from toolrail.cli.reading import command, store_argument
 from toolrail.cli.standing import (
     ABANDONED,
     AT_WORK,
@@ -21,7 +21,6 @@ from toolrail.cli.standing import (
     LOUD,
     OPEN,
     Standing,
-    command,
     next_of,
     settlement_of,
     short_key,

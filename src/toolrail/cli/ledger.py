@@ -7,8 +7,7 @@ import shlex
 from typing import Any, cast
 
 from toolrail.cli.problem import Problem
-from toolrail.cli.reading import Record, sqlite_of
-from toolrail.cli.standing import command
+from toolrail.cli.reading import Record, command, sqlite_of
 from toolrail.errors import RunBusy, RunError, ToolError
 from toolrail.rail import Rail
 from toolrail.settling import settle_call

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from typing import Any, overload
 
 from toolrail.cli.problem import Problem
@@ -69,12 +70,12 @@ class Record:
         if len(found) == 1:
             return found[0]
         if not found:
-            raise Problem(f"run {text}", f"no run in {self._reader.path} has this id.", _LISTING)
+            listing = f"`{command('tail --once', self._reader.path)}` shows the newest calls with their runs' ids."
+            raise Problem(f"run {text}", f"no run in {self._reader.path} has this id.", listing)
         some = ", ".join(row.run for row in found[:3])
         raise Problem(f"run {text}", f"{len(found)} runs match: {some}{', ...' if len(found) > 3 else ''}.", _LONGER)
 
 
-_LISTING = "`toolrail tail --once` shows the newest calls with the ends of their runs' ids."
 _LONGER = "Give more of the id, from its beginning or its end, or --tenant."
 
 
@@ -99,3 +100,9 @@ def _path(store: str) -> str:
 
 def _problem(error: StoreError) -> Problem:
     return Problem(error.path, error.message, error.mend)
+
+
+def command(words: str, store: str) -> str:
+    """A command to be typed as it stands, with the store where it is not the one that is looked for anyway."""
+    known = os.environ.get(VARIABLE, DEFAULT)
+    return f"toolrail {words}" if store == known else f"toolrail {words} --store {shlex.quote(store)}"

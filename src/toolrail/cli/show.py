@@ -11,8 +11,8 @@ from itertools import groupby
 
 from toolrail.cli.lines import Paint, cut, duration, moment, printable, row, size
 from toolrail.cli.problem import Problem
-from toolrail.cli.reading import Record, store_argument
-from toolrail.cli.standing import command, standing
+from toolrail.cli.reading import Record, command, store_argument
+from toolrail.cli.standing import standing
 from toolrail.cli.tail import as_object, said_of
 from toolrail.run import RunState
 from toolrail.store import CallRow, CallsOf, RunRow

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 from typing import Literal
 
 from toolrail.cli.lines import Paint, short_id
-from toolrail.cli.reading import DEFAULT, VARIABLE
 from toolrail.effects import TRANSACTION
 from toolrail.store import CallRow
 
@@ -76,12 +73,6 @@ def short_key(row: CallRow) -> str:
     """Enough of a call's key to name it on the command line."""
     rest = row.key.removeprefix(row.run)
     return short_id(row.run) + rest if rest != row.key else row.key
-
-
-def command(words: str, store: str) -> str:
-    """A command to be typed as it stands, with the store where it is not the one that is looked for anyway."""
-    known = os.environ.get(VARIABLE, DEFAULT)
-    return f"toolrail {words}" if store == known else f"toolrail {words} --store {shlex.quote(store)}"
 
 
 def settlement_of(call: CallRow) -> str:

@@ -12,8 +12,8 @@ from itertools import islice
 
 from toolrail.cli.lines import Paint, clock, cut, duration, outcome, printable, row, short_id, size
 from toolrail.cli.meanings import MEANINGS
-from toolrail.cli.reading import SEARCHED, Record, store_argument
-from toolrail.cli.standing import HINTED, command, short_key, standing, words
+from toolrail.cli.reading import SEARCHED, Record, command, store_argument
+from toolrail.cli.standing import HINTED, short_key, standing, words
 from toolrail.store import CallRow, CallsOf, ListRuns, RunRow
 
 SECONDS = 0.5

@@ -12,7 +12,7 @@ from toolrail.definition import Tool
 from toolrail.events import CallClaimed
 from toolrail.identity import row_for
 from toolrail.messages import ToolResult
-from toolrail.ports import STORE_SECONDS, log, log_failure
+from toolrail.ports import STORE_SECONDS, log_failure
 from toolrail.run import Job
 from toolrail.stages.admit import Permit
 from toolrail.stages.recall import met
@@ -20,8 +20,6 @@ from toolrail.store import CallRow, Claim, Claimed, Held, NotApproved, SaveRun, 
 
 LEASE_MARGIN = 10.0
 """Seconds past the deadline after which a `started` row of a dead holder counts as unknown."""
-TRIES = 5
-"""How often taking back a claim is tried, with pauses of 1, 2, 4 ... s."""
 
 
 async def claim(job: Job, tool: Tool[Any], arguments: Accepted, *, permit: Permit) -> ToolResult | None:
@@ -102,15 +100,8 @@ async def _take_back(job: Job, task: asyncio.Task[Any], row: CallRow) -> None:
         landed = await task
     except Exception:
         landed = Claimed()  # nobody knows
-    if not isinstance(landed, Claimed):
-        return
-    for attempt in range(TRIES):
-        try:
-            await job.ports.store.apply(Settle(_taken_back(job, row), ("started",), row.lease_until))
-            return
-        except Exception:
-            log.warning("The store could not take back a claim (%s).", row.key, exc_info=True)
-            await asyncio.sleep(2.0**attempt)
+    if isinstance(landed, Claimed):
+        await job.ports.insist(row.key, Settle(_taken_back(job, row), ("started",), row.lease_until))
 
 
 def _taken_back(job: Job, row: CallRow) -> CallRow:

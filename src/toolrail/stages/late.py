@@ -9,7 +9,7 @@ from toolrail.identity import row_for
 from toolrail.run import Job
 from toolrail.stages.outcome import Success
 from toolrail.stages.settle import settled_as
-from toolrail.store import CallState, Op, Settle
+from toolrail.store import CallState, Settle
 from toolrail.wording import LATE, LATE_NOTHING
 
 _OPEN: tuple[CallState, ...] = ("started", "unknown", "repeated")
@@ -26,12 +26,8 @@ def settle_late(job: Job, value: Any, error: BaseException | None, *, nothing_ha
         row = settled_as(
             job, job.tool, job.claimed or row_for(job, job.tool), Success(value) if error is None else None
         )
-        job.ports.own(_written(job, Settle(row, _OPEN if error is not None else ())))
+        job.ports.own(job.ports.insist(job.key, Settle(row, _OPEN if error is not None else ())))
     if not job.tool.effect.writes:
         return
     text = LATE if error is None else LATE_NOTHING
     job.run.notices.append(text.format(tool=job.call.name, call_id=job.call.id))
-
-
-async def _written(job: Job, op: Op) -> None:
-    await job.ports.store.apply(op)

@@ -24,8 +24,6 @@ from toolrail.wording import MAY_HAVE_HAPPENED
 
 ABANDONED = "abandoned"
 """Flag of an unknown outcome: a thread of the call was still at work when it was answered."""
-TRIES = 5
-"""How often an outcome that could not be written is tried again, with pauses of 1, 2, 4 ... s."""
 
 
 async def settle(job: Job, result: ToolResult) -> ToolResult:
@@ -107,7 +105,7 @@ async def _write(job: Job, result: ToolResult) -> ToolResult:
             break
     result = not_kept(job, result)
     settled = Settle(settled_row(job, row, result), lease=row.lease_until)
-    job.ports.own(_write_later(job, settled, *(await _token_of(job, row, compare=False))))
+    job.ports.own(job.ports.insist(job.key, settled, *(await _token_of(job, row, compare=False))))
     return replace(result, flags=(*result.flags, "not_recorded"))
 
 
@@ -148,17 +146,6 @@ async def _recorded(job: Job, row: CallRow, result: ToolResult) -> ToolResult:
     beside = await _token_of(job, row, compare=True)
     await store.apply(Settle(settled_row(job, row, result), lease=row.lease_until), *beside)
     return result
-
-
-async def _write_later(job: Job, *ops: Op) -> None:
-    """The handler's outcome is known here and nowhere else, so the write is tried some more."""
-    for attempt in range(TRIES):
-        await asyncio.sleep(2.0**attempt)
-        try:
-            await job.ports.store.apply(*ops)
-            return
-        except Exception:
-            log.warning("The store still cannot record how %s ended (%s).", job.call.name, job.key)
 
 
 def settled_row(job: Job, row: CallRow, result: ToolResult) -> CallRow:
