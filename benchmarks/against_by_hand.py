@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import gc
 import sys
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,9 @@ from benchmarks import by_hand
 from benchmarks.measure import Row, model_server, report
 
 ROUNDS = 5
+RECORDS: list[str] = []
+"""The URL of the record, with --records."""
+OPEN: list[Any] = []
 RunOnce: TypeAlias = Callable[[], Awaitable[object]]
 
 
@@ -34,7 +38,10 @@ def toolrail_side(case: Case, client: AsyncOpenAI | AsyncAnthropic, probe: Probe
     from toolrail.providers.openai_chat import OpenAIChat
 
     rail = Rail.from_definitions(
-        definitions("openai", case.tools), dict.fromkeys(names(case.tools), probe.noop), effects=effects(case.tools)
+        definitions("openai", case.tools),
+        dict.fromkeys(names(case.tools), probe.noop),
+        effects=effects(case.tools),
+        sinks=sinks(),
     )
     match client:
         case AsyncOpenAI():
@@ -43,6 +50,18 @@ def toolrail_side(case: Case, client: AsyncOpenAI | AsyncAnthropic, probe: Probe
             model = AnthropicMessages("claude-sonnet-5", client=client)
     agent = Agent(model, rail, max_turns=case.requests)
     return lambda: agent.run("Go.")
+
+
+def sinks() -> list[Any] | None:
+    """The default ones; with --records also the recorder, into the file of the process."""
+    if not RECORDS:
+        return None
+    from toolrail.records.logging import LogSink
+    from toolrail.records.metrics import Metrics
+    from toolrail.records.recorder import Recorder
+
+    OPEN.append(Recorder(RECORDS[0]))
+    return [Metrics(), LogSink(), OPEN[-1]]
 
 
 def by_hand_side(case: Case, client: AsyncOpenAI | AsyncAnthropic, probe: Probe) -> RunOnce:
@@ -204,8 +223,14 @@ def row(case: Case) -> Row:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Client CPU of toolrail beside the hand-written loop.")
     parser.add_argument("--case", choices=[case.name for case in CASES], help="only this one")
-    only = parser.parse_args().case
-    rows = [row(case) for case in CASES if only in (None, case.name)]
+    parser.add_argument("--records", action="store_true", help="with a record on disk: its thread's CPU counts, too")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if options.records:
+            RECORDS.append(f"sqlite:///{folder}/rail.records.db")
+        rows = [row(case) for case in CASES if options.case in (None, case.name)]
+        for recorder in OPEN:
+            recorder.close()
     return report("toolrail / loop by hand", rows)
 
 

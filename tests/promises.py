@@ -382,65 +382,57 @@ PROMISES: tuple[Promise, ...] = (
         "auth:audit",
         "Every call leaves a record of who, what, decided by which rule, with which outcome; records are chained so "
         "that a removed or changed one is noticed.",
-        status="deferred",
+        parts={"record": "held", "chain": "deferred"},
     ),
     # Sight
     seed(
         "see:record",
         "Every call is recorded: tool, latency, attempts, argument and result bytes, outcome code, run, turn, "
         "principal. Content is off by default.",
-        status="deferred",
     ),
     seed(
         "see:log",
         "The article's log line, without its two faults (raw exception text, missing sizes), and a JSON twin.",
-        status="deferred",
     ),
     seed(
         "see:percentiles",
         "p50, p95, p99 and error rate per tool, within 1 %, in bounded memory, mergeable across processes.",
-        status="deferred",
     ),
     seed(
         "see:alerts",
         "An error rate over 5 % raises an alert when it is statistically so (at least 20 calls, Wilson lower bound), "
         "clears with hysteresis, and tells bad arguments apart from a failing dependency; so do p95 regressions, runs "
         "with too many calls, open circuits and spend.",
-        status="deferred",
     ),
     seed(
         "see:cost",
         "Token cost per run and session = tokens x price, cached and reasoning tokens right, an unknown price shown as "
         "unknown; users' own prices come first.",
-        status="deferred",
     ),
     seed(
         "see:session",
         "Calls per session: average, distribution, the runs that look like loops.",
-        status="deferred",
     ),
     own(
         "see:otel",
         "OpenTelemetry GenAI spans and metrics (`execute_tool`, `invoke_agent`, `chat`, "
         "`gen_ai.execute_tool.duration`, ...), content off by default, no exception text in span status.",
-        status="deferred",
     ),
     own(
         "see:prometheus",
         "`/metrics`, alert rules and a Grafana dashboard, proved against a real Prometheus.",
-        status="deferred",
     ),
     own(
         "see:dashboard",
         "A local web page: overview, tools, runs, run detail with a waterfall, alerts, approvals, diff of two runs; "
         "live; works without internet; safe by default.",
-        status="deferred",
+        parts={"safe": "held", "pages": "held", "browser": "held", "causes": "held"},
     ),
     own(
         "see:cost-of-seeing",
         "Recording costs the caller under 15 us a call and never blocks or breaks a run: a full disk or a locked file "
         "loses telemetry, counted, and nothing else.",
-        status="deferred",
+        parts={"harmless": "held", "cheap": "held"},
     ),
     # Steadiness
     pain(

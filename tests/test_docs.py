@@ -42,6 +42,7 @@ SCRIPTS: Mapping[str, list[Turn]] = {
         Say("It is paid."),
     ],
     "limits.md": [Call("stock_of", '{"product": "lamp"}'), Say("There are many.")],
+    "opentelemetry.md": [Call("stock_of", '{"product": "lamp"}'), Say("There are three.")],
 }
 """What the model says in a document that asks one."""
 

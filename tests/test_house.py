@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "toolrail"
 FILES = sorted(SOURCE.rglob("*.py"))
 
-EDGES = {"cli", "providers", "records", "stores", "testing"}
+EDGES = {"cli", "dashboard", "providers", "records", "stores", "testing"}
 MACHINE = {
     "background.py",
     "clock.py",
@@ -37,16 +37,26 @@ MAX_NAMES = 45
 LAZY = {
     "__init__.py": ("toolrail.agent", "toolrail.sync"),
     "cli/__init__.py": ("toolrail.cli.",),
+    "cli/alerts.py": ("toolrail.cli.chat",),
+    "cli/dashboard.py": ("toolrail.dashboard.",),
+    "cli/metrics.py": ("toolrail.records.prometheus.",),
     "definition.py": ("toolrail.isolation",),
     "encoding.py": ("toolrail.previews.windows",),
     "gates/board.py": ("toolrail.gates.rates",),
+    "logs.py": ("toolrail.records.redaction",),
     "opening.py": ("toolrail.history",),
     "rail.py": ("toolrail.approvals", "toolrail.health", "toolrail.reconcile", "toolrail.settling"),
     "providers/__init__.py": ("toolrail.providers.",),
     "stages/encode.py": ("toolrail.previews.windows",),
     "stages/execute.py": ("toolrail.processes", "toolrail.stages.hedge", "toolrail.stages.transact"),
     "stages/settle.py": ("toolrail.stages.token",),
-    "startup.py": ("toolrail.stages.transact",),
+    "records/alerts/__init__.py": ("toolrail.records.alerts.",),
+    "records/alerts/live.py": ("toolrail.records.alerts.telling",),
+    "records/database.py": ("toolrail.records.postgres_database", "toolrail.records.sqlite_database"),
+    "records/genai.py": ("toolrail.records.genai_lookup",),
+    "records/prices.py": ("toolrail.records.pricefile",),
+    "records/recorder.py": ("toolrail.records.alerts", "toolrail.records.genai"),
+    "startup.py": ("toolrail.records.recorder", "toolrail.stages.transact"),
     "stores/__init__.py": ("toolrail.stores.postgres", "toolrail.stores.sqlite"),
 }
 """Where a function may import our own package: what needs an extra, or what most programs never use."""
@@ -54,6 +64,7 @@ LAZY = {
 NOT_LOADED = {
     "anthropic",
     "asyncpg",
+    "genai_prices",
     "griffe",
     "httpx",
     "httpx2",
@@ -147,6 +158,12 @@ def test_functions_import_our_own_package_only_where_it_is_listed(path: Path) ->
     functions = [n for n in ast.walk(tree_of(path)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
     own = {module for function in functions for _, module in imports(function) if module.startswith("toolrail")}
     assert {module for module in own if not module.startswith(LAZY.get(name_of(path), ()))} == set()
+
+
+def test_every_logger_that_says_exceptions_masks_their_secrets() -> None:
+    bare = {name_of(path) for path in FILES if "logging.getLogger(" in path.read_text(encoding="utf-8")}
+    calls = {"records/logging.py"}  # sizes and labels alone, at each call
+    assert {name for name in bare if not name.startswith("cli/")} == {"logs.py"} | calls
 
 
 def test_the_public_names_are_few_and_sorted_and_exist() -> None:

@@ -88,6 +88,14 @@ MESSAGES = {
         'Give Rail(store="sqlite:///rail.db"), or a PostgreSQL URL.'
     ),
     "TR308": "TR308 Budget(calls_per_tool={'pya': 1}): the rail has no tool 'pya'. Mend: Did you mean 'pay'?",
+    "TR309": (
+        "TR309 prices['openai:gpt-4o'].input: -2.50 is negative. Mend: Give what a million tokens cost, zero or more."
+    ),
+    "TR310": "TR310 rule 'payments': the name stands twice. Mend: Rename one.",
+    "TR311": (
+        "TR311 Recorder('rail.records.db'): no telemetry has this URL. Mend: Use \"sqlite:///rail.records.db\" "
+        '(relative), "sqlite:////var/lib/rail.records.db" or "postgresql://...".'
+    ),
     "TR401": (
         "TR401 anthropic:claude: extended thinking allows no temperature but 1. Mend: Leave the temperature out."
     ),

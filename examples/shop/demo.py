@@ -16,18 +16,20 @@ from examples.shop.demo_model import PRICES, Chosen, chosen_model
 from examples.shop.demo_parallel import both_sets, show_parallel
 from examples.shop.demo_patterns import Ran, show_patterns
 from examples.shop.demo_payment import show_payment
-from examples.shop.demo_rail import INSTRUCTIONS, LOGGED_IN, RECORD, STORE, forget_record, shop_rail
+from examples.shop.demo_rail import INSTRUCTIONS, LOGGED_IN, RECORD, STORE, forget_record, shop_rail, telemetry
 from examples.shop.demo_screen import Screen
 from examples.shop.demo_table import show_table
 from examples.shop.open import DEFAULT_PATH, open_shop
 from examples.shop.quotes import QuoteService
 from examples.shop.vocabulary import SHELVES
 from toolrail.agent import Agent
+from toolrail.cli.dashboard import PORT
 from toolrail.cli.lines import short_id
 from toolrail.errors import DefinitionError
 from toolrail.stores import open_store
 from toolrail.testing import Recorder
 
+DASHBOARD = f"http://127.0.0.1:{PORT}/"
 _QUOTES = ("busy", "slow", "price")
 """What the shipping service does with the first three requests; then it begins again."""
 
@@ -37,12 +39,12 @@ async def show(screen: Screen, chosen: Chosen) -> int:
     began = time.perf_counter()
     forget_record()
     recorder, quotes = Recorder(), QuoteService(cycle=_QUOTES, slow_seconds=0.1, retry_after=0)
-    store = open_store(STORE)
-    rail = shop_rail(sinks=[recorder, screen], store=store)
+    store, records = open_store(STORE), telemetry(PRICES)
+    rail = shop_rail(sinks=[recorder, screen], store=store, records=records)
     try:
         async with (
             rail,
-            both_sets(store=store, sinks=[recorder]) as sets,
+            both_sets(store=store, sinks=[recorder, records]) as sets,
             open_shop(fresh=True, quotes=quotes) as shop,
         ):
             _introduce(screen, chosen, seconds=time.perf_counter() - began)
@@ -50,7 +52,7 @@ async def show(screen: Screen, chosen: Chosen) -> int:
             ran = await show_patterns(screen, agent, shop, recorder)
             await show_parallel(screen, sets)
             await show_hostile(screen, rail, shop)
-            await show_payment(screen, store=store, sinks=[recorder])
+            await show_payment(screen, store=store, sinks=[recorder, records])
             show_table(screen, recorder, PRICES)
     finally:
         quotes.close()
@@ -80,6 +82,8 @@ def _what_next(screen: Screen, ran: Sequence[Ran], *, seconds: float) -> None:
         ("ask it yourself", "make chat"),
         ("see the chain", f".venv/bin/toolrail show {short_id(longest)} --store {RECORD}"),
         ("see every call", f".venv/bin/toolrail tail --once --store {RECORD}"),
+        ("each tool", f".venv/bin/toolrail tools --store {RECORD}"),
+        ("see all of it", f"make dashboard, at {DASHBOARD}"),
     )
     for meaning, command in commands:
         screen.line(Text().append(f"   {meaning:<16} ", "dim").append(command, "bold"))

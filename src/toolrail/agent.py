@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar, Unpack, overload
 
@@ -25,11 +25,12 @@ from toolrail.model import (
     ToolChoice,
     TurnRequest,
 )
+from toolrail.opening import make_run, opened
 from toolrail.output import Output
 from toolrail.ports import log
 from toolrail.providers import model_for
 from toolrail.rail import Rail
-from toolrail.records.prices import Cost, Price, cost_of
+from toolrail.records.prices import Cost, Given, book_of, combined
 from toolrail.request import Request, RunOptions, check_choice, ignored, offered_choice, request_of
 from toolrail.resuming import Answers, PendingCall, pending_of, resume_turn, suspended
 from toolrail.run import Run
@@ -37,7 +38,7 @@ from toolrail.session import PARKED, held_session, parking, result_cap, trimmed
 from toolrail.settings import counts, instance
 from toolrail.store import SaveSession
 from toolrail.streaming import AgentStream
-from toolrail.turn import closing, save, take_turn
+from toolrail.turn import closing, cost_so_far, save, take_turn
 
 D_contra = TypeVar("D_contra", contravariant=True)
 
@@ -96,7 +97,7 @@ class Agent(Generic[D_contra]):
         tool_choice: for the first turn of each run; then it is "auto" again, so that it cannot loop.
         parallel: False for at most one call in a response.
         strict: let the provider constrain decoding to the tools' schemas, where its dialect can say them.
-        prices: by model name, beside the rail's own; a model without one has an unknown cost.
+        prices: as of a `Rail`, asked before the rail's own; a model without one has an unknown cost.
         context_tokens: the model's context. Older parts of a session are left out so that it stays about under this,
             and no result takes more than a share of it (`RailLimits(result_share=...)`).
 
@@ -122,7 +123,7 @@ class Agent(Generic[D_contra]):
         tool_choice: ToolChoice = "auto",
         parallel: bool | None = None,
         strict: bool = False,
-        prices: Mapping[str, Price] | None = None,
+        prices: Given | None = None,
         context_tokens: int | None = None,
     ) -> None:
         self.model = model_for(model)
@@ -135,7 +136,7 @@ class Agent(Generic[D_contra]):
             self.limits = replace(self.limits, turns=max_turns)
         self.tool_choice: ToolChoice = tool_choice
         self.parallel = parallel
-        self.prices = {**rail.ports.prices, **(prices or {})}
+        self.prices = combined(book_of(prices, "Agent"), rail.ports.prices)
         self.context_tokens = context_tokens
         self._result_cap = result_cap(context_tokens, rail.ports.limits.result_share)
         self._output = Output(output) if output is not None else None
@@ -341,7 +342,6 @@ class Agent(Generic[D_contra]):
     def _prepare(self, run: Run[Any], conversation: Conversation) -> None:
         run.null_means_default = conversation.null_means_default
         run.result_cap = self._result_cap
-        run.model, run.prices = self.model.name, self.prices
 
     async def _resumed(self, run_id: str, deps: Any, *, principal: Principal, approvals: Answers | None) -> AgentResult:
         ports, conversation = self.rail.ports, self.model.open(self._setup)
@@ -362,17 +362,24 @@ class Agent(Generic[D_contra]):
             conversed.over = state.session is None and not run.state.pending
             return await self._result(run, progress)
 
-    def _opened(
+    @asynccontextmanager
+    async def _opened(
         self, request: Request, messages: list[Message], *, run_id: str | None = None
-    ) -> AbstractAsyncContextManager[Run[Any]]:
-        return self.rail.run(
-            messages,
+    ) -> AsyncGenerator[Run[Any]]:
+        rail = self.rail
+        run = make_run(
+            rail.ports,
+            rail.toolset,
+            spine=rail.call,
+            messages=messages,
             principal=request.principal,
             deps=request.deps,
             limits=self.limits,
-            run_id=run_id,
             session=request.session,
         )
+        run.model, run.prices = self.model.name, self.prices
+        async with opened(rail.ports, run, run_id):
+            yield run
 
     def _narrowed(self, run: Run[Any], conversation: Conversation) -> Conversation:
         """The same conversation where everything is offered, else one with what this principal may see."""
@@ -481,7 +488,7 @@ class Agent(Generic[D_contra]):
             calls=tuple(progress.calls),
             turns=run.state.turn,
             usage=run.usage,
-            cost=cost_of(run.usage, self.model.name, self.prices),
+            cost=cost_so_far(run),
             messages=run.messages,
             pending=await pending_of(run),
             notes=(*progress.notes, *run.notes),

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from toolrail.events import ModelAttemptEnded, ModelSettled, ModelStarted
+from toolrail.events import Head, ModelAttemptEnded, ModelSettled, ModelStarted
 from toolrail.model import ArgumentsDelta, Conversation, ModelFailure, ModelResponse, TextDelta, TurnRequest
+from toolrail.money import known_cost
 from toolrail.run import Run
 
 BACKOFF = 0.5
@@ -44,7 +45,7 @@ class Asker:
         """
         run, began = self.run, self.run.now()
         size = len(run.messages)
-        run.emit(lambda head: ModelStarted(head, self.model, size))
+        run.show_messages(run.emit(lambda head: ModelStarted(head, self.model, size)))
         attempt = 1
         while True:
             try:
@@ -92,10 +93,14 @@ class Asker:
         self.run.emit(lambda head: ModelAttemptEnded(head, self.model, attempt, failure.label, left))
 
     def _settled(self, response: ModelResponse, *, seconds: float, attempts: int) -> None:
-        calls = len(response.calls)
-        self.run.emit(
-            lambda head: ModelSettled(head, self.model, response.stop, response.usage, seconds, attempts, calls)
-        )
+        calls, usage = len(response.calls), response.usage
+
+        def made(head: Head) -> ModelSettled:
+            cost = known_cost(self.run.prices, self.model, usage, at=head.wall)
+            said = (self.model, response.stop, usage, seconds, attempts, calls)
+            return ModelSettled(head, *said, cost.amount, cost.currency)
+
+        self.run.emit(made, end=True)
 
 
 async def _close(stream: object) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from toolrail.arguments.values import Accepted
 from toolrail.codes import Code
 from toolrail.definition import Tool
-from toolrail.events import CallRequested
+from toolrail.digests import bytes_of
+from toolrail.events import CallRequested, Content, made
 from toolrail.messages import ToolCall, ToolResult
 from toolrail.ports import Ports, log
 from toolrail.run import Job, Run, ToolEnded
@@ -139,14 +140,16 @@ def reserve(
                 continue
             job.begun = earlier
         jobs.append(job)
-        if run.heard:
+        if run.closely:
             _requested(job)
     return jobs
 
 
 def _requested(job: Job) -> None:
-    size = len(job.call.arguments.encode("utf-8", "surrogatepass"))
-    job.run.emit(lambda head: CallRequested(head, job.ref(), size))
+    text, head, call = job.call.arguments, job.run.head(), job.ref()
+    job.ports.emit(made(CallRequested, (head, call, bytes_of(text))))
+    if job.ports.readers:
+        job.ports.show(Content(head, "arguments", call, text))
 
 
 def _interrupt_of(job: Job) -> BaseException | None:

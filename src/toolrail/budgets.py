@@ -12,12 +12,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import ROUND_CEILING, Decimal
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple
 
 from toolrail.codes import Code
 from toolrail.events import BudgetNear
 from toolrail.limits import Budget
 from toolrail.messages import ToolResult
+from toolrail.money import NO_PRICES, Price
 from toolrail.ports import STORE_SECONDS, log
 from toolrail.run import Job, Run
 from toolrail.store import Spend, Spent
@@ -42,27 +43,20 @@ UNCOUNTED = {
         "its money has a limit, and there is no price for {of}. Give Rail(prices={{NAME: Price(...)}}), by the name "
         "under which the responses come, or drop the limit."
     ),
+    "price_looked_up": (
+        "its money has a limit, and the price of {of} was only looked up in a table of other people's. State it: "
+        "`toolrail prices {of} --toml` prints the lines for a file that Rail(prices=...) takes."
+    ),
     "price_in": (
         "its money has a budget in another currency than the prices, which are in {of}. State both in one currency: "
         "Budget(currency=...) and Price(currency=...)."
     ),
     "usage_unknown": (
-        "its money has a limit, and a response of {of} did not say how many tokens it took. Let the provider include "
-        "the usage, or drop the limit."
+        "its money has a limit, and a response of {of} did not say how many tokens it took, or said what cannot be. "
+        "Let the provider include the usage, or drop the limit."
     ),
 }
 """Why a run whose money has a limit cannot go on, for the log."""
-
-P = TypeVar("P")
-
-
-def price_of(model: str, prices: Mapping[str, P]) -> P | None:
-    """The price of a model by its exact name, or by the only `provider:name` with that name. Never a near one."""
-    found = prices.get(model)
-    if found is None:
-        named = [price for name, price in prices.items() if name.partition(":")[2] == model]
-        found = named[0] if len(named) == 1 else None
-    return found
 
 
 class Line(NamedTuple):
@@ -124,14 +118,22 @@ class Account:
     def _unpriced(self) -> str | None:
         """Nothing may be spent on a model whose price nobody stated, where money has a limit."""
         run = self._run
-        price = price_of(run.model, run.prices) if run.model else next(iter(run.prices.values()), None)
+        if run.model:
+            note = self._uncertain(run.model, run.prices.price(run.model, run.ports.clock.wall()))
+        else:  # the response will say whose price it is
+            note = "price_unknown" if run.prices is NO_PRICES else None
+        if note is None:
+            return None
+        self._cannot_count(note)
+        return "limit:money"
+
+    def _uncertain(self, model: str, price: Price | None) -> str | None:
+        """Why money cannot be counted at such a price; None when it can."""
         if price is None:
-            self._cannot_count(f"price_unknown:{run.model}" if run.model else "price_unknown")
-            return "limit:money"
-        if self._foreign(price.currency):
-            self._cannot_count(f"price_in:{price.currency}")
-            return "limit:money"
-        return None
+            return f"price_unknown:{model}"
+        if not price.stated:
+            return f"price_looked_up:{model}"
+        return f"price_in:{price.currency}" if self._foreign(price.currency) else None
 
     def _cannot_count(self, note: str) -> None:
         """The run ends, before its first request perhaps: whoever set the limit reads why."""
@@ -148,19 +150,18 @@ class Account:
 
     # After a response
 
-    def charge(self, tokens: int, cost: Decimal | None, *, currency: str, model: str) -> bool:
+    def charge(self, tokens: int, price: Price | None, cost: Decimal | None, *, model: str) -> bool:
         """Counts a response; False when that is not possible: money has a limit, and price or usage are not known."""
         run = self._run
         self._owe("tokens", tokens)
-        if cost is not None:
-            run.state.cost[currency] = str(Decimal(run.state.cost.get(currency, "0")) + cost)
-            self._owe(currency, billionths(cost))
-        if not self.needs_price or (cost is not None and tokens and not self._foreign(currency)):
+        if price is not None and cost is not None:
+            self._owe(price.currency, billionths(cost))
+        if not self.needs_price:
             return True
-        if cost is None:
-            self._cannot_count(f"price_unknown:{model}")
-        else:
-            self._cannot_count(f"price_in:{currency}" if self._foreign(currency) else f"usage_unknown:{model}")
+        note = self._uncertain(model, price) or (None if cost is not None else f"usage_unknown:{model}")
+        if note is None:
+            return True
+        self._cannot_count(note)
         run.stop("limit:money")
         return False
 

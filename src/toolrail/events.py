@@ -6,18 +6,27 @@ are named tuples, because a call makes several: these cost a third of a frozen d
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, Protocol
+from collections.abc import Mapping
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, Protocol, cast
 
 from toolrail.codes import Code, Status
-from toolrail.frozen import frozen
 from toolrail.messages import Usage
+
+NOTHING: Mapping[str, object] = MappingProxyType({})
+
+
+made: Any = cast("Any", tuple).__new__
+"""Makes a named tuple without its own constructor, in half the time, where each call needs one:
+`made(CallDecided, (head, call, "allow", rule, ""))`. All fields must be given, in their order."""
 
 
 class Head(NamedTuple):
     """Where and when: common to all events."""
 
     seq: int
-    """Counts within the run, from 1, without gaps."""
+    """Counts within the run, from 1, without gaps; from 1 again in each handle of a run that is restored."""
     wall: float
     """Seconds since the epoch."""
     mono: float
@@ -30,13 +39,12 @@ class Head(NamedTuple):
     trace: str | None = None
 
 
-@frozen
-class CallRef:
+class CallRef(NamedTuple):
     """Which call: common to all events about one."""
 
     key: str
     """`call_key`: unique for all time."""
-    index: int
+    index: int  # pyright: ignore[reportIncompatibleMethodOverride]
     """Position in the model's response."""
     call_id: str
     """The provider's id, not unique."""
@@ -49,6 +57,10 @@ class RunStarted(NamedTuple):
     head: Head
     offered: tuple[str, ...]
     resumed: bool = False
+    limits: Mapping[str, object] = NOTHING
+    """Those of its `RunLimits` that are set."""
+    model: str = ""
+    """Empty where the loop is the user's own."""
 
 
 class RunSuspended(NamedTuple):
@@ -94,9 +106,13 @@ class ModelSettled(NamedTuple):
     model: str
     stop: str
     usage: Usage
-    seconds: float
+    seconds: float | None
+    """None where the loop is the user's own: only the response is known then."""
     attempts: int
     calls: int
+    cost: Decimal | None = None
+    """By the prices that the run has: its agent's, then its rail's. None: they do not know it."""
+    currency: str = "USD"
 
 
 class CallRequested(NamedTuple):
@@ -158,6 +174,8 @@ class CallSettled(NamedTuple):
     started: bool
     reference: str | None = None
     """The reference id that the model was shown for an unexpected error; the log has it too."""
+    dependency: str = ""
+    """What the tool stands on: its `dependency`, or its name. Empty for an unknown tool."""
 
 
 class ApprovalDecided(NamedTuple):
@@ -222,7 +240,8 @@ Event = (
 
 class Sink(Protocol):
     """Takes events, at once and cheaply. What it raises is counted and goes no further. Events come from the loop that
-    the run is on, except `LoopBlocked`.
+    the run is on, except `LoopBlocked`. A sink with `ends_only = True` needs to hear no more than `CallSettled`,
+    `ModelSettled` and `RunEnded`: where all sinks are such, no other events are made.
 
     Example:
 
@@ -235,3 +254,31 @@ class Sink(Protocol):
     """
 
     def emit(self, event: Event, /) -> None: ...
+
+
+class Content(NamedTuple):
+    """What was written in a run. No event: only sinks that ask for content are given it."""
+
+    head: Head
+    """That of the event it belongs to: `CallRequested`, `CallSettled`, `ModelStarted`, `ModelSettled` or `RunEnded`."""
+    kind: Literal["arguments", "result", "messages"]
+    call: CallRef | None
+    text: str
+    """The model's own text of the arguments, the result as the model reads it, or a JSON list of the messages that are
+    new. The rail's `redact` has seen it."""
+
+
+class Reader(Protocol):
+    """A sink that takes content, too. Where there is none, no content is built.
+
+    Example: a sink with `wants_content = True` and `def take(self, content: Content) -> None: ...`
+    """
+
+    @property
+    def wants_content(self) -> bool:
+        """Asked once, when the rail is made."""
+        ...
+
+    def emit(self, event: Event, /) -> None: ...
+
+    def take(self, content: Content, /) -> None: ...

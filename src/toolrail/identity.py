@@ -8,7 +8,7 @@ from typing import Any, assert_never
 
 from toolrail.decisions import ANONYMOUS
 from toolrail.definition import Tool
-from toolrail.digests import blake2b
+from toolrail.digests import blake2b, bytes_of
 from toolrail.effects import TRANSACTION, Scope
 from toolrail.run import Identity, Job, Run
 from toolrail.store import CallRow
@@ -103,7 +103,7 @@ def row_for(job: Job, tool: Tool[Any] | None, *, lease_until: float | None = Non
         arguments=identity.arguments if identity else None,
         arguments_digest=identity.arguments_digest if identity else None,
         flags=TRANSACTION if tool and tool.effect.transactional else (),
-        argument_bytes=len(job.call.arguments.encode("utf-8", "surrogatepass")),
+        argument_bytes=bytes_of(job.call.arguments),
         created=wall,
         updated=wall,
         lease_until=lease_until,

@@ -18,6 +18,7 @@ from toolrail.crossing import OVER_MEMORY, error_out, value_out
 from toolrail.isolation import load_main, look_up
 
 HEAD = 8
+FLUSH_MILLISECONDS = 1000
 READY = b"\1"
 """Says, in front of the answer, that the handler is loaded. The first byte of an answer's length is never that."""
 
@@ -40,14 +41,21 @@ def main() -> None:
 def _answer(request: dict[str, Any], outbox: int) -> bytes:
     began = False
     try:
+        # By the names that OpenTelemetry has for the environment: also for programs that the handler starts.
+        os.environ.update((name.upper().replace("-", "_"), value) for name, value in request["trace"].items())
         if request["main"] is not None:
             load_main(*request["main"])
         fn = look_up(request["name"])
         args, values = pickle.loads(request["arguments"])
+        traced = _continue_trace(request["trace"])
         limit_cpu(request["cpu_seconds"])
         _write(outbox, READY)
         began = True
-        value = _call(fn, args, values)
+        try:
+            value = _call(fn, args, values)
+        finally:
+            if traced:
+                _flush_traces()
         return value_out(value, max_bytes=request["result_bytes"], shown=request["shown_bytes"])
     except MemoryError:
         return OVER_MEMORY
@@ -65,6 +73,29 @@ def _call(fn: Any, args: tuple[Any, ...], values: dict[str, Any]) -> Any:
         return await value
 
     return asyncio.run(awaited())
+
+
+def _continue_trace(carrier: dict[str, str]) -> bool:
+    """What the handler does is done in its call's span, if its module traces; whether it does."""
+    if not carrier or "opentelemetry" not in sys.modules:
+        return False
+    with suppress(Exception):
+        from opentelemetry.context import attach
+        from opentelemetry.propagate import extract
+
+        attach(extract(carrier))
+        return True
+    return False
+
+
+def _flush_traces() -> None:
+    """The process is about to end without a farewell; what its provider has collected would be lost."""
+    with suppress(Exception):
+        from opentelemetry.trace import get_tracer_provider
+
+        flush: Any = getattr(get_tracer_provider(), "force_flush", None)
+        if flush is not None:
+            flush(FLUSH_MILLISECONDS)
 
 
 def _private_pipes() -> tuple[int, int]:

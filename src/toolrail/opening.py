@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import fields
 from typing import Any
 
 from toolrail.budgets import account_of
@@ -22,6 +23,7 @@ from toolrail.toolset import Toolset
 WAITS = "waits"
 """The attachment of a run that was restored while it waits, until somebody resumes it."""
 _NO_LIMITS = RunLimits()
+_LIMITS = tuple(one.name for one in fields(RunLimits))
 _NOTHING: Mapping[str, Tool[Any]] = {}
 
 
@@ -84,7 +86,9 @@ async def held(ports: Ports, run: Run[Any], run_id: str | None) -> AsyncGenerato
         await _take(ports, run, run_id)
     renewal = run.lease.kept() if run.lease is not None else None
     resumed = run.state.turn > 0
-    run.emit(lambda head: RunStarted(head, run.state.offered, resumed))
+    if ports.tracers:
+        ports.begin_run(run)
+    run.emit(lambda head: RunStarted(head, run.state.offered, resumed, _set(run.limits), run.model))
     try:
         yield
     except BaseException as error:
@@ -97,6 +101,15 @@ async def held(ports: Ports, run: Run[Any], run_id: str | None) -> AsyncGenerato
             _hint(run)
         _say_end(run)
         await keep_run(ports, run)
+
+
+@asynccontextmanager
+async def opened(ports: Ports, run: Run[Any], run_id: str | None) -> AsyncGenerator[None]:
+    """Holds a run, and opens its account."""
+    async with held(ports, run, run_id):
+        if run.account is not None:
+            await run.account.open()
+        yield
 
 
 async def _take(ports: Ports, run: Run[Any], run_id: str) -> None:
@@ -115,6 +128,11 @@ async def _take(ports: Ports, run: Run[Any], run_id: str) -> None:
         # Also when it was cancelled: the lease may have been taken all the same.
         await to_the_end(ports, lease.drop())
         raise
+
+
+def _set(limits: RunLimits) -> Mapping[str, object]:
+    """Those of a run's limits that are set, for the record."""
+    return {name: value for name in _LIMITS if (value := getattr(limits, name)) is not None}
 
 
 def _restore(run: Run[Any], state: RunState) -> None:
@@ -147,10 +165,11 @@ def _hint(run: Run[Any]) -> None:
 def _say_end(run: Run[Any]) -> None:
     state = run.state
     if state.stop_reason in (None, "pending"):
-        run.emit(lambda head: RunSuspended(head, len(state.pending)))
+        run.show_messages(run.emit(lambda head: RunSuspended(head, len(state.pending))))
         return
     reason = state.stop_reason
-    run.emit(lambda head: RunEnded(head, reason, state.turn, state.calls, state.usage, run.elapsed))
+    ended = run.emit(lambda head: RunEnded(head, reason, state.turn, state.calls, state.usage, run.elapsed), end=True)
+    run.show_messages(ended)
 
 
 async def keep_run(ports: Ports, run: Run[Any]) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, cast, runtime_checkable
 
 from toolrail.clock import Clock
 from toolrail.codes import CODES, Code
@@ -15,17 +15,19 @@ from toolrail.context import RunContext
 from toolrail.decisions import Approver, Policy
 from toolrail.definition import Tool
 from toolrail.drive import Driven
-from toolrail.events import Event, Sink
+from toolrail.events import Content, Event, Reader, Sink
 from toolrail.gates.board import Board
 from toolrail.limits import Budgets, RailLimits
+from toolrail.logs import logger
 from toolrail.messages import ToolResult
+from toolrail.money import NO_PRICES, PriceBook
 from toolrail.pool import Pool
-from toolrail.run import Job
+from toolrail.run import Job, Run
 from toolrail.store import Op, Store, StoreError
 from toolrail.watchdog import Watchdog
 from toolrail.wording import refusal, text_for
 
-log = logging.getLogger("toolrail")
+log = logger("toolrail")
 STORE_SECONDS = 5.0
 """A store that does not answer within this is unavailable."""
 TRIES = 6
@@ -55,6 +57,21 @@ class Wrap(Protocol):
     """
 
     def __call__(self, ctx: RunContext[Any], tool: Tool[Any], handler: Handler, /) -> Coroutine[Any, Any, Any]: ...
+
+
+@runtime_checkable
+class Tracer(Protocol):
+    """A sink that also gives runs and calls their place in a trace. It hears of them before they begin, in the task
+    that does them: what it puts into that task's context holds for their work, in threads and processes too. Their last
+    events, `RunEnded` or `RunSuspended` and `CallSettled`, come in the same task. It sets `run.trace`."""
+
+    def begin_run(self, run: Run[Any], /) -> None: ...
+
+    def begin_call(self, job: Job, /) -> None: ...
+
+    def within(self, run: Run[Any], /) -> AbstractContextManager[None]:
+        """For synchronous callers, whose thread does none of a run's own work, but their model's."""
+        ...
 
 
 class Grounder(Protocol):
@@ -118,15 +135,21 @@ class Ports:
     wrap: Wrap | None = None
     budgets: Budgets | None = None
     """Shared by runs, over all processes that share the store."""
-    prices: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """By model: `records.prices.Price`."""
+    prices: PriceBook = NO_PRICES
     work: Work = field(default_factory=Work)
+    readers: tuple[Reader, ...] = field(init=False)
+    """The sinks that take content, too."""
+    tracers: tuple[Tracer, ...] = field(init=False)
+    """The sinks that trace."""
     board: Board = field(init=False)
     """The rail's own rules of `admit`, by tool."""
     watchdog: Watchdog = field(init=False)
     """Finds the tool that blocks the event loop."""
 
     def __post_init__(self) -> None:
+        found = tuple(sink for sink in self.sinks if getattr(sink, "wants_content", False))
+        object.__setattr__(self, "readers", cast("tuple[Reader, ...]", found))
+        object.__setattr__(self, "tracers", tuple(sink for sink in self.sinks if isinstance(sink, Tracer)))
         object.__setattr__(self, "board", Board(self.limits))
         object.__setattr__(self, "watchdog", Watchdog(self.work.driven, self.limits.lag))
 
@@ -140,9 +163,47 @@ class Ports:
             try:
                 sink.emit(event)
             except Exception:
-                self.work.sink_errors += 1
-                if self.work.sink_errors == 1:
-                    log.warning("A sink failed; further failures are only counted.", exc_info=True)
+                self._sink_failed()
+
+    def show(self, content: Content) -> None:
+        """Gives content to the sinks that take it, once `redact` has seen it; what that cannot read is left out."""
+        try:
+            content = content if self.redact is None else content._replace(text=self.redact(content.text))
+            for reader in self.readers:
+                reader.take(content)
+        except Exception:
+            self._sink_failed()
+
+    def begin_run(self, run: Run[Any]) -> None:
+        """A run begins here. For each tracer."""
+        for tracer in self.tracers:
+            try:
+                tracer.begin_run(run)
+            except Exception:
+                self._sink_failed()
+
+    def begin_call(self, job: Job) -> None:
+        """A call begins here. For each tracer."""
+        for tracer in self.tracers:
+            try:
+                tracer.begin_call(job)
+            except Exception:
+                self._sink_failed()
+
+    def within(self, run: Run[Any]) -> ExitStack:
+        """What the caller's thread does meanwhile is done in the run. To be entered."""
+        stack = ExitStack()
+        for tracer in self.tracers:
+            try:
+                stack.enter_context(tracer.within(run))
+            except Exception:
+                self._sink_failed()
+        return stack
+
+    def _sink_failed(self) -> None:
+        self.work.sink_errors += 1
+        if self.work.sink_errors == 1:
+            log.warning("A sink failed; further failures are only counted.", exc_info=True)
 
     def refuse(
         self,

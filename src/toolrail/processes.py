@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 import os
 import pickle
@@ -19,9 +18,10 @@ from typing import Any
 from toolrail.crossing import OVER_MEMORY, IsolatedError, answer_in, began_in
 from toolrail.errors import ProcessDied
 from toolrail.isolation import MAIN, Isolation, main_path, name_of
+from toolrail.logs import logger
 from toolrail.starting import Starts, starts
 
-log = logging.getLogger("toolrail")
+log = logger("toolrail")
 
 READY = b"\1"
 """In front of the answer: the handler is loaded, and the start is over."""
@@ -99,6 +99,7 @@ class Child:
             "result_bytes": self._isolation.result_bytes,
             "shown_bytes": self._shown,
             "arguments": arguments,
+            "trace": _trace(),
         }
         message = pickle.dumps(request)
         return len(message).to_bytes(HEAD, "big") + message
@@ -270,6 +271,17 @@ class Child:
     def _memory(self) -> str:
         size = self._isolation.memory_bytes
         return "" if size is None else f" of {size // 1024**2} MB"
+
+
+def _trace() -> dict[str, str]:
+    """Where this call stands in a trace, by OpenTelemetry's propagators, so that its process can go on with it. Nothing
+    where nobody traces: whoever does has loaded them."""
+    carrier: dict[str, str] = {}
+    propagate: Any = sys.modules.get("opentelemetry.propagate")
+    if propagate is not None:
+        with suppress(Exception):
+            propagate.inject(carrier)
+    return carrier
 
 
 def _written(fd: int, data: memoryview) -> int:

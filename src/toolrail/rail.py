@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar, overload
 
 from toolrail.batch import note_pending, settle_all
 from toolrail.clock import Clock, SystemClock
@@ -19,12 +19,11 @@ from toolrail.interrupts import from_signal
 from toolrail.limits import Budgets, RailLimits, RunLimits, check_budgets
 from toolrail.loops import note
 from toolrail.messages import ToolCall, ToolResult
-from toolrail.opening import held, keep_run, make_run
+from toolrail.opening import keep_run, make_run, opened
 from toolrail.pool import Pool, ThreadPool
 from toolrail.ports import Gate, Grounder, Ports, Redactor, Work, Wrap, log
-from toolrail.records.logging import LogSink
 from toolrail.records.metrics import Metrics
-from toolrail.records.prices import Price
+from toolrail.records.prices import Given, book_of
 from toolrail.run import Job, Run, ToolEnded
 from toolrail.shutdown import drain
 from toolrail.stages.admit import Permit, admit
@@ -44,8 +43,10 @@ from toolrail.startup import (
     check_isolated,
     check_scopes,
     check_transactions,
+    default_sinks,
     limits_of,
     listed,
+    recorder_of,
     warn_unasked,
     warn_undeclared,
 )
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from toolrail.errors import ToolError
     from toolrail.health import Health
     from toolrail.reconcile import Hook, PrincipalFor, Reconciled
+    from toolrail.records.recorder import Recorder
 
 _NO_NULLS: frozenset[str] = frozenset()
 D_contra = TypeVar("D_contra", contravariant=True)
@@ -72,12 +74,15 @@ class Rail(Generic[D_contra]):
         store: where effects, runs and sessions are kept: a URL (`sqlite:///rail.db`) or a store. Default: in memory.
         policies: decide about each call; denial wins, an exception is a denial.
         approver: asks a person where a policy says so. Without one the answer is no.
-        sinks: take the record. Default: metrics in memory (`rail.metrics`) and the log `toolrail`.
+        sinks: take the events. Default: metrics in memory (`rail.metrics`), the log `toolrail`, and where nothing is
+            recorded alerts of this process in that log.
         limits: of the whole rail.
         wording: sentences for the model in place of ours, by code.
         wrap: runs around each attempt of a handler; the only part of the way that users may wrap.
         budgets: what sessions and principals may spend over all their runs.
-        prices: by model name, where money has a limit and the loop is yours; an `Agent` may have its own.
+        prices: by model name, as a book, or the path of a TOML file: what responses cost. An `Agent` may have its own.
+        records: where every call is recorded: a URL, or a `Recorder`. Default: beside a store that a URL names, as in
+            `rail.records.db` for `rail.db`, unless `sinks` are given; False: nowhere.
 
     Raises:
         DefinitionError: a tool or a setting is wrong; the text says where and how to mend it.
@@ -105,15 +110,21 @@ class Rail(Generic[D_contra]):
         clock: Clock | None = None,
         pool: Pool | None = None,
         budgets: Budgets | None = None,
-        prices: Mapping[str, Price] | None = None,
+        prices: Given | None = None,
+        records: str | Recorder | Literal[False] | None = None,
     ) -> None:
-        limits = limits_of(limits)
+        limits, book = limits_of(limits), book_of(prices)
+        kept = open_store(store or "memory://") if isinstance(store, str | None) else store
+        self._recorder = None if records is False else recorder_of(records, store, sinks=sinks, prices=book)
         self.toolset: Toolset[D_contra] = tools if isinstance(tools, Toolset) else Toolset(tools)
         self.ports = Ports(
             clock=clock or SystemClock(),
-            store=open_store(store or "memory://") if isinstance(store, str | None) else store,
+            store=kept,
             pool=pool or ThreadPool(limits.threads, abandoned=limits.abandoned),
-            sinks=(Metrics(), LogSink()) if sinks is None else listed("sinks", sinks),
+            sinks=(
+                *(default_sinks(self._recorder) if sinks is None else listed("sinks", sinks)),
+                *(() if self._recorder is None else (self._recorder,)),
+            ),
             policies=listed("policies", policies),
             approver=approver,
             limits=limits,
@@ -123,7 +134,7 @@ class Rail(Generic[D_contra]):
             redact=redact,
             wrap=wrap,
             budgets=budgets,
-            prices=prices or {},
+            prices=book,
             work=Work(),
         )
         check_scopes(self.toolset, store)
@@ -155,6 +166,8 @@ class Rail(Generic[D_contra]):
     async def call(self, job: Job) -> ToolResult:
         """One call: exactly one result, whatever happens on the way. Nothing raises out of here."""
         self.ports.work.calls += 1
+        if self.ports.tracers:
+            self.ports.begin_call(job)
         try:
             result = await self._stages(job)
         except asyncio.CancelledError as interrupt:
@@ -318,9 +331,7 @@ class Rail(Generic[D_contra]):
             limits=limits,
             session=session,
         )
-        async with held(self.ports, run, run_id):
-            if run.account is not None:
-                await run.account.open()
+        async with opened(self.ports, run, run_id):
             yield run
 
     @property
@@ -421,5 +432,7 @@ class Rail(Generic[D_contra]):
 
     async def __aexit__(self, *_: object) -> None:
         await self.drain()
+        if self._recorder is not None:
+            await asyncio.to_thread(self._recorder.close)
         await self.ports.store.close()
         self.ports.pool.close()

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from toolrail.decisions import Approval, Principal
 from toolrail.definition import Tool
 from toolrail.effects import Scope
-from toolrail.events import CallRef, Event, Head
+from toolrail.events import CallRef, Content, Event, Head, made
 from toolrail.frozen import frozen
 from toolrail.limits import RunLimits
 from toolrail.messages import Message, ToolCall, ToolResult, Usage
+from toolrail.money import PriceBook
 from toolrail.store import ApprovalRow, CallRow, Op, ResultRow, RunRow
 
 if TYPE_CHECKING:
@@ -42,7 +43,9 @@ class RunState:
     calls_per_tool: dict[str, int] = field(default_factory=dict[str, int])
     usage: Usage = field(default_factory=Usage)
     cost: dict[str, str] = field(default_factory=dict[str, str])
-    """What responses cost, by currency, in runs that have a limit; decimal digits."""
+    """What responses cost, by currency; decimal digits."""
+    unpriced: int = 0
+    """Responses whose cost nobody knows: with any, `cost` is a part of the whole."""
     started: float = 0.0
     """Wall time."""
     seconds: float = 0.0
@@ -65,6 +68,8 @@ class RunState:
     answers that turn again, and counts its calls once."""
     pending: tuple[str, ...] = ()
     """Keys of the calls whose placeholders stand in the messages: they wait for a person or for another system."""
+    trace: str = ""
+    """Where its latest handle stands in a trace, as a W3C traceparent, so that the next one can name it."""
     shift: int = 0
     """Added to positions in the messages, where some were cut off since: no two turns of a run share one."""
 
@@ -128,10 +133,12 @@ class Run(Generic[D_co]):
         "_deps",
         "_mono_started",
         "_seq",
+        "_shown",
         "_waiting",
         "account",
         "attachments",
         "cancelled",
+        "closely",
         "heard",
         "hidden",
         "keepers",
@@ -159,6 +166,7 @@ class Run(Generic[D_co]):
         "state",
         "stored",
         "tool_choice",
+        "trace",
         "unsaved",
     )
 
@@ -195,6 +203,8 @@ class Run(Generic[D_co]):
         self.cancelled = False
         self.heard = bool(ports.sinks)
         """Whether anyone listens to events; when nobody does, none are built."""
+        self.closely = self.heard and not all(getattr(sink, "ends_only", False) for sink in ports.sinks)
+        """Whether anyone listens to more than how calls, requests and runs end."""
         self.observer: Observer | None = None
         """Whoever streams this run: hears of tool starts, progress and results, with their content."""
         self.named = False
@@ -221,15 +231,18 @@ class Run(Generic[D_co]):
         """Lines for the model that go with the next result: what became known since."""
         self.account: Account | None = None
         """What is counted beside turns; None where nothing has a limit."""
-        self.prices: Mapping[str, Any] = ports.prices
-        """By model: what its tokens cost."""
+        self.prices: PriceBook = ports.prices
+        """What tokens cost."""
         self.model = ""
         """The name that its price is looked up by; empty: the name that a response has."""
+        self.trace: str | None = None
+        """The id of the trace that it belongs to, where a sink traces."""
         self.notes: list[str] = []
         """What was noticed on the way that is no event of a call, such as a price that nobody stated."""
         self.loops: LoopMemory | None = None
         """Made with the first result."""
         self._seq = count(1)  # not a number: the watchdog's thread takes one, too
+        self._shown = 0
         self._busy = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self.now = asyncio.get_running_loop().time
@@ -359,23 +372,40 @@ class Run(Generic[D_co]):
         )
 
     def head(self) -> Head:
-        """The next event's head."""
+        """The next event's head. Each call has two of them at least, so it is made without `Head`'s own constructor."""
         state = self.state
-        return Head(
-            next(self._seq),
-            self.ports.clock.wall(),
-            self.now(),
-            state.tenant,
-            state.session,
-            state.run_id,
-            state.turn,
-            state.principal_id,
+        return made(
+            Head,
+            (
+                next(self._seq),
+                self.ports.clock.wall(),
+                self.now(),
+                state.tenant,
+                state.session,
+                state.run_id,
+                state.turn,
+                state.principal_id,
+                self.trace,
+            ),
         )
 
-    def emit(self, make: Callable[[Head], Event]) -> None:
-        """Builds one event and gives it to the sinks. Nothing is built when nobody listens."""
-        if self.heard:
-            self.ports.emit(make(self.head()))
+    def emit(self, make: Callable[[Head], Event], *, end: bool = False) -> Head | None:
+        """Builds one event, gives it to the sinks and answers its head. Nothing is built when nobody listens; `end`
+        marks a `CallSettled`, a `ModelSettled` and a `RunEnded`, to which some sinks listen alone."""
+        if not (self.closely or (end and self.heard)):
+            return None
+        head = self.head()
+        self.ports.emit(make(head))
+        return head
+
+    def show_messages(self, head: Head | None) -> None:
+        """Gives the messages that are new since the last time to the sinks that take content."""
+        if head is None or not self.ports.readers:
+            return
+        before = self._shown if self._shown <= len(self.messages) else 0  # it was trimmed
+        new, self._shown = self.messages[before:], len(self.messages)
+        if new:
+            self.ports.show(Content(head, "messages", None, json.dumps(new, ensure_ascii=False, default=str)))
 
 
 @frozen
@@ -462,6 +492,8 @@ class Job:
     keeping: Keeping | None = None
     frees_key: bool = True
     reference: str | None = None
+    referred: CallRef | None = None
+    """What `ref` answered last."""
 
     @property
     def goes_on(self) -> bool:
@@ -471,6 +503,8 @@ class Job:
 
     def ref(self) -> CallRef:
         """This call in events."""
-        tool = self.tool
-        name, digest = (tool.name, tool.digest) if tool else (self.call.name, "")
-        return CallRef(self.key, self.index, self.call.id, name, digest)
+        known, tool = self.referred, self.tool
+        if known is None or (tool is not None and known.digest != tool.digest):
+            name, digest = (tool.name, tool.digest) if tool else (self.call.name, "")
+            known = self.referred = made(CallRef, (self.key, self.index, self.call.id, name, digest))
+        return known

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from toolrail.ports import Ports, log
 
@@ -23,7 +24,19 @@ async def drain(ports: Ports, timeout: float) -> None:
             log.error("%d calls did not end while shutting down.", work.calls)
     if work.tasks:
         await asyncio.wait(set(work.tasks), timeout=FLUSH_SECONDS)
+    await _flush(ports)
     ports.watchdog.close()
+
+
+async def _flush(ports: Ports) -> None:
+    """Sinks that keep something back write it now. Each bounds its own time, and what one cannot write is its loss."""
+    for sink in ports.sinks:
+        flush: Any = getattr(sink, "flush", None)
+        if callable(flush):
+            try:
+                await asyncio.to_thread(flush)
+            except Exception:
+                log.warning("A sink failed to flush.", exc_info=True)
 
 
 async def _quiet(ports: Ports, timeout: float) -> bool:

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from toolrail.errors import DefinitionError
+from toolrail.events import Sink
 from toolrail.limits import Budgets, RailLimits
+from toolrail.money import PriceBook
 from toolrail.ports import log
+from toolrail.records.alerts.live import AlertSink
+from toolrail.records.database import records_url, same_place
+from toolrail.records.logging import LogSink
+from toolrail.records.metrics import Metrics
 from toolrail.settings import instance, near
 from toolrail.store import Store
 from toolrail.toolset import Toolset
+
+if TYPE_CHECKING:
+    from toolrail.records.recorder import Recorder
 
 T = TypeVar("T")
 
@@ -24,6 +33,51 @@ def listed(name: str, given: Sequence[T]) -> tuple[T, ...]:
     if not isinstance(given, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"Rail({name}=...) takes a list. Write {name}=[...].")
     return tuple(given)
+
+
+def recorder_of(
+    given: str | Recorder | None, store: str | Store | None, *, sinks: Sequence[Sink] | None, prices: PriceBook
+) -> Recorder | None:
+    """What `records=` asks for; without it, a recorder beside a store that a URL names, unless there are other sinks.
+
+    Raises:
+        DefinitionError: TR311.
+    """
+    if given is None:
+        given = records_url(store) if sinks is None and isinstance(store, str) else None
+    others = [sink for sink in sinks or () if hasattr(sink, "url")]
+    if given is None and not others:
+        return None
+    from toolrail.records.recorder import Recorder  # only those who record load what writes
+
+    recorder = Recorder(given) if isinstance(given, str) else given
+    recorders = [*([] if recorder is None else [recorder]), *[sink for sink in others if isinstance(sink, Recorder)]]
+    for at, one in enumerate(recorders):
+        _check_place(one.url, store, [other.url for other in recorders[:at]])
+    for one in recorders:
+        one.adopt(prices)
+    return recorder
+
+
+def _check_place(url: str, store: str | Store | None, others: Sequence[str]) -> None:
+    """A record has a place of its own.
+
+    Raises:
+        DefinitionError: TR311.
+    """
+    where = f"Recorder({url!r})" if "@" not in url else "Recorder(...)"  # there may be a password before it
+    kept = f"sqlite:///{path}" if isinstance(path := getattr(store, "path", None), str) else store
+    if isinstance(kept, str) and same_place(kept, url):
+        mend = "Leave records= out, and it stands beside the store; or name another file."
+        raise DefinitionError("TR311", where, "the store is in this file, and each would lock out the other.", mend)
+    if any(other == url or same_place(other, url) for other in others):
+        mend = "Give one of them, by records= or among sinks=."
+        raise DefinitionError("TR311", where, "the rail has it twice: all would be recorded twice.", mend)
+
+
+def default_sinks(recorder: Recorder | None) -> tuple[Sink, ...]:
+    """Metrics in memory and the log; and where nothing is recorded, alerts on this process alone."""
+    return (Metrics(), LogSink()) if recorder is not None else (Metrics(), LogSink(), AlertSink())
 
 
 def limits_of(given: RailLimits | None) -> RailLimits:

@@ -81,7 +81,8 @@ class SyncRail(Generic[D_contra]):
         held = rail.run(messages, principal=principal, deps=deps, limits=limits, run_id=run_id)
         run = self.wait(_enter(held))
         try:
-            yield run
+            with self.rail.ports.within(run):
+                yield run
         except BaseException as error:
             self.wait(_leave(held, error))
             raise

@@ -9,18 +9,20 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 from toolrail.batch import Batch, note_pending, settle_all
 from toolrail.codes import Code
 from toolrail.digests import blake2b
 from toolrail.errors import TurnConflict
+from toolrail.events import Head, ModelSettled
 from toolrail.leases import Lease
 from toolrail.messages import Message, ToolCall, ToolResult
 from toolrail.model import ModelResponse
+from toolrail.money import Cost, charged, known_cost
 from toolrail.opening import saved
 from toolrail.ports import STORE_SECONDS, log
-from toolrail.records.prices import cost_of
 from toolrail.run import Run
 from toolrail.stages.recall import replayed_as
 from toolrail.store import NOT_BEGUN, CallRow, CallsOf, Op, ask
@@ -41,14 +43,15 @@ async def settle_turn(run: Run[Any], response: ModelResponse, render: Render) ->
         TurnConflict: another response was already answered at this position.
         asyncio.CancelledError, KeyboardInterrupt: the caller was interrupted; the turn is written first.
     """
-    batch = await take_turn(run, response, render)
+    batch = await take_turn(run, response, render, told=False)
     if batch.interrupt is not None:
         raise batch.interrupt
     return batch.results
 
 
-async def take_turn(run: Run[Any], response: ModelResponse, render: Render) -> Batch:
-    """`settle_turn` that gives what interrupted it beside the results, so that a caller who goes on has both.
+async def take_turn(run: Run[Any], response: ModelResponse, render: Render, *, told: bool = True) -> Batch:
+    """`settle_turn` that gives what interrupted it beside the results, so that a caller who goes on has both. `told`
+    says that the response is in the record: who asked for it has put it there.
 
     Raises:
         TurnConflict: another response was already answered at this position.
@@ -63,6 +66,8 @@ async def take_turn(run: Run[Any], response: ModelResponse, render: Render) -> B
     if known is not None and len(results) == len(response.calls):
         run.messages.extend([*response.messages, *render(results)])
         return Batch(results, None)
+    if not told and known is None:
+        _tell(run, response)
     last = _begin(run, response, again=known is not None)
     if not response.calls:
         run.state.before = {}
@@ -70,7 +75,8 @@ async def take_turn(run: Run[Any], response: ModelResponse, render: Render) -> B
         run.stop(reason_of(response))
         _charged(run, response)
         return Batch([], await _accounted(run))
-    over = "turns" if last else None if known is not None or _charged(run, response) else "money"
+    paid = known is not None or _charged(run, response)
+    over = "turns" if last else None if paid else "money"
     place = f"{position}-{digest[:8]}" if digest else str(position)
     batch = await _settle(run, response, place, over=over, known=known or {})
     run.state.before = {}
@@ -82,6 +88,17 @@ async def take_turn(run: Run[Any], response: ModelResponse, render: Render) -> B
     except asyncio.CancelledError as cancelled:
         return replace(batch, interrupt=batch.interrupt or cancelled)
     return batch
+
+
+def _tell(run: Run[Any], response: ModelResponse) -> None:
+    """The record of a response that the caller's own loop has asked for."""
+    model, calls, usage = run.model or response.model, len(response.calls), response.usage
+
+    def made(head: Head) -> ModelSettled:
+        cost = known_cost(run.prices, model, usage, at=head.wall)
+        return ModelSettled(head, model, response.stop, usage, None, 1, calls, cost.amount, cost.currency)
+
+    run.show_messages(run.emit(made, end=True))
 
 
 def _begin(run: Run[Any], response: ModelResponse, *, again: bool) -> bool:
@@ -137,11 +154,22 @@ def reason_of(response: ModelResponse) -> str:
 
 def _charged(run: Run[Any], response: ModelResponse) -> bool:
     """Counts what the response cost. False: that is not known, where money has a limit, so nothing more may be done."""
-    if run.account is None:
-        return True
-    model = run.model or response.model
-    cost = cost_of(response.usage, model, run.prices)
-    return run.account.charge(response.usage.total_tokens, cost.amount, currency=cost.currency, model=model)
+    model, state = run.model or response.model, run.state
+    price = run.prices.price(model, run.ports.clock.wall())
+    cost = Cost(None) if price is None else charged(response.usage, price)
+    if cost.amount is None:
+        state.unpriced += 1
+    else:
+        state.cost[cost.currency] = str(Decimal(state.cost.get(cost.currency, "0")) + cost.amount)
+    return run.account is None or run.account.charge(response.usage.total_tokens, price, cost.amount, model=model)
+
+
+def cost_so_far(run: Run[Any]) -> Cost:
+    """What a run's responses have cost; unknown when that of one is, or when they are in several currencies."""
+    state = run.state
+    if state.unpriced or len(state.cost) > 1:
+        return Cost(None)
+    return next((Cost(Decimal(amount), currency) for currency, amount in state.cost.items()), Cost(Decimal(0)))
 
 
 async def _accounted(run: Run[Any]) -> BaseException | None:

@@ -8,7 +8,6 @@ that a tool spawned are not its step, and not found.
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import threading
@@ -24,9 +23,10 @@ from types import FrameType
 
 from toolrail.drive import Driven
 from toolrail.events import LoopBlocked
+from toolrail.logs import logger
 from toolrail.run import Job
 
-log = logging.getLogger("toolrail")
+log = logger("toolrail")
 
 LOOKS = 2
 """Within one lag: a block is noticed between half a lag and a whole one after it began."""

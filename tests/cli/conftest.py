@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli import recorded
+from tests.cli.recorded import Seen
 from toolrail import Principal, Rail, ToolError, tool
 from toolrail.agent import Agent
 from toolrail.cli import main
@@ -45,6 +47,12 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
     path = tmp_path_factory.mktemp("store") / "rail.db"
     called, silent = asyncio.run(_write(path))
     return Written(path, called, silent)
+
+
+@pytest.fixture(scope="session")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
+    """A store and its record with planted causes, which nobody changes."""
+    return recorded.written(tmp_path_factory.mktemp("seen"))
 
 
 async def _write(path: Path) -> tuple[str, str]:

@@ -285,7 +285,7 @@ def test_tail_and_show_say_what_to_type(command: Command, url: str, words: tuple
 
     asyncio.run(run_it())
     said = command(*words, "--store", url).out
-    assert f"(toolrail effects show 456789ab:1:0 --store {url})" in said
+    assert f"-> toolrail effects show 456789ab:1:0 --store {url}" in said
     assert "DID NOTHING: its process died before it committed" in said
 
 

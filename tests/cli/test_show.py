@@ -14,7 +14,7 @@ from tests.cli.conftest import SECRET_ANSWER, Command, Written
 def test_a_run_is_told_turn_by_turn_with_codes_sizes_and_why_it_ended(command: Command, written: Written) -> None:
     done = command("show", written.called, "--store", str(written.path))
     assert done.code == 0
-    facts = dict(line.split(maxsplit=1) for line in done.out.splitlines()[:8])
+    facts = dict(line.split(maxsplit=1) for line in done.out.split("\n\n")[0].splitlines())
     assert facts["run"] == written.called
     assert facts["principal"] == "CUS-1"
     assert facts["session"] == "first"
@@ -22,11 +22,14 @@ def test_a_run_is_told_turn_by_turn_with_codes_sizes_and_why_it_ended(command: C
     assert facts["requests"] == "3 to the model, 3 calls"
     assert facts["tokens"] == "300 in, 60 out"
     assert facts["offered"] == "find, refuse"
-    calls = [line for line in done.out.splitlines() if re.search(r"\b(?:find|refuse) +read", line)]
+    story = [line for line in done.out.splitlines() if re.match(r"turn|\+[\d.]+ ms +(?:find|refuse) ", line)]
+    assert [line for line in story if line.startswith("turn")][:2] == ["turn 1", "turn 2"]
+    calls = [line for line in story if line.startswith("+")]
     assert len(calls) == 3
-    assert re.search(r"^turn 1 +find +read .* 17 B +\d+ B +1  ok", calls[0])
+    assert re.search(r" find .* 17 B +\d+ B +1  ok", calls[0])
     assert "INVALID_ARGUMENTS: the arguments do not fit; nothing ran" in calls[1]
-    assert re.search(r"^turn 2 +refuse .*TOOL_ERROR: the tool said no", calls[2])
+    assert re.search(r" refuse .*TOOL_ERROR: the tool said no", calls[2])
+    assert story.index("turn 1") < story.index(calls[1]) < story.index("turn 2") < story.index(calls[2])
 
 
 def test_what_the_model_was_answered_is_shown_only_when_asked_for(command: Command, written: Written) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from pathlib import Path
@@ -12,9 +13,12 @@ from examples.shop.data import TARGET_ORDER
 from examples.shop.demo_patterns import PATTERNS
 from examples.shop.demo_table import percentile
 from examples.shop.script import reply
+from tests.dashboard.served import serving
 from tests.demo.conftest import Ran, run_module
 from tests.fakes.model_server import Call, Fault, ModelServer, Recorded, Say, Turn
 from tests.promises import promise
+from toolrail.cli.dashboard import PORT
+from toolrail.dashboard.app import Settings
 from toolrail.run import RunState
 from toolrail.store import CallsOf, ListRuns
 from toolrail.stores.reading import StoreReader
@@ -152,14 +156,33 @@ def test_tokens_and_cost_are_told_with_the_price_that_the_example_states(demo: R
 
 def test_the_commands_that_it_names_work(demo: Ran, demo_directory: Path) -> None:
     commands = re.findall(r"\.venv/bin/toolrail (\w+ .*)$", demo.stdout, re.MULTILINE)
-    assert [command.split()[0] for command in commands] == ["effects", "show", "tail"]
+    assert [command.split()[0] for command in commands] == ["effects", "show", "tail", "tools"]
     ran = [run_module("toolrail.cli", *command.split(), cwd=demo_directory) for command in commands]
-    assert [one.returncode for one in ran] == [0, 0, 0]
-    listed, shown, followed = ran
+    assert [one.returncode for one in ran] == [0, 0, 0, 0]
+    listed, shown, followed, tools = ran
     assert listed.stdout.count("INV-2041") == 1
     assert all(f"turn {number}" in shown.stdout for number in (1, 2, 3))
     assert "APPROVAL_REJECTED" in followed.stdout
     assert followed.stdout.count("INVALID_ARGUMENTS") == 2
+    assert "search_products" in tools.stdout
+
+
+def test_it_ends_with_the_address_of_a_dashboard_of_what_it_ran_with_costs_and_content(
+    demo: Ran, demo_directory: Path
+) -> None:
+    assert demo.stdout.endswith(f"make dashboard, at http://127.0.0.1:{PORT}/\n")
+    record, store = (f"sqlite:///{demo_directory / '.demo' / name}" for name in ("rail.records.db", "rail.db"))
+    with serving(Settings(records=record, store=store, by="carol")) as dashboard, dashboard.browser() as browser:
+        tools, costs = browser.get("/tools").text, browser.get("/costs").text
+        found = re.search(r"show (\w+) --store", demo.stdout)
+        assert found is not None
+        listed = browser.get("/runs", params={"text": found[1]}).text
+        (run,) = set(re.findall(r'"(/run\?id=[^"]+)"', listed))
+        contents = re.findall(r'"(/text\?[^"]+)"', browser.get(run).text)
+        said = [browser.get(html.unescape(address)).text for address in contents]
+    assert all(name in tools for name in ("search_products", "ask_supplier_in_turn", "pay", "shipping_quote"))
+    assert re.search(r"0\.0\d", costs)
+    assert '{"value":"67.95","exact":true}' in said
 
 
 def _like_the_script(request: Recorded) -> Turn:

@@ -11,12 +11,11 @@ import pytest
 from tests.loop.helpers import TOOLS, agent_of, run, went
 from tests.promises import promise
 from toolrail import Agent, Principal, Rail, RunLimits
-from toolrail.budgets import price_of
 from toolrail.events import BudgetNear
 from toolrail.limits import Budget, Budgets
 from toolrail.messages import Usage
 from toolrail.providers import openai_chat
-from toolrail.records.prices import Cost, Price, cost_of
+from toolrail.records.prices import Cost, Price, cost_of, price_of
 from toolrail.run import Run
 from toolrail.store import Op, Spend
 from toolrail.stores.memory import MemoryStore
@@ -85,8 +84,9 @@ def test_without_a_limit_an_unknown_price_stops_nothing() -> None:
 
 
 @promise("loop:limits/money")
-def test_a_response_without_usage_cannot_be_paid_for_and_its_calls_do_not_run() -> None:
-    agent, model, _ = agent_of(endless(usage=Usage()), prices=PRICES, limits=RunLimits(money=Decimal(1)))
+@pytest.mark.parametrize("usage", [Usage(), Usage(1_000, 0, cached_tokens=5_000)], ids=["none", "contradictory"])
+def test_a_response_without_usage_cannot_be_paid_for_and_its_calls_do_not_run(usage: Usage) -> None:
+    agent, model, _ = agent_of(endless(usage=usage), prices=PRICES, limits=RunLimits(money=Decimal(1)))
     result = run(agent)
     assert (result.stop_reason, result.notes) == ("limit:money", ("usage_unknown:scripted",))
     assert (went(result), len(model.requests)) == (["LIMIT_REACHED"], 1)

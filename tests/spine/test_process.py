@@ -244,3 +244,27 @@ def test_the_documented_limit_children_of_a_tool_outlive_its_call() -> None:
     assert codes(results) == ["TIMEOUT"]
     assert seconds == pytest.approx(1.05)
     assert left >= 2
+
+
+FORKED = """
+import os, sys
+from toolrail.clock import SystemClock
+
+clock = SystemClock()
+clock.new_id("run")
+for worker in range(2):
+    if os.fork() == 0:
+        lines = "".join(f"{clock.new_id('run')[-16:]} {clock.random()}\\n" for _ in range(50))
+        os.write(1, lines.encode())
+        os._exit(0)
+    os.wait()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@promise("effect:once", "see:record")
+def test_workers_that_were_forked_make_different_ids_and_pauses() -> None:
+    done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, check=True)
+    pairs = [line.split() for line in done.stdout.splitlines()]
+    assert len(pairs) == 100
+    assert len({bits for bits, _ in pairs}) == len({pause for _, pause in pairs}) == 100

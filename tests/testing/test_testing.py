@@ -379,3 +379,13 @@ def test_there_is_one_tool_for_each_fault(*, sync: bool) -> None:
 def test_a_fault_tool_may_have_any_name_and_effect() -> None:
     made = fault_tool("hang", name="pay", effect="once")
     assert (made.name, made.effect.kind) == ("pay", "once")
+
+
+@promise("prove:testing")
+def test_simulated_time_stands_still_while_a_thread_of_asyncio_works() -> None:
+    async def main() -> tuple[str, float]:
+        began = asyncio.get_running_loop().time()
+        found = await asyncio.to_thread(str, 3)
+        return found, asyncio.get_running_loop().time() - began
+
+    assert run_virtual(main()) == ("3", 0.0)

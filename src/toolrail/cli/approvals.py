@@ -13,8 +13,9 @@ from typing import Any
 
 from toolrail.approvals import decide
 from toolrail.cli.lines import Paint, call_text, moment, printable
+from toolrail.cli.places import command, store_argument
 from toolrail.cli.problem import Problem
-from toolrail.cli.reading import Record, command, store_argument
+from toolrail.cli.reading import Record
 from toolrail.decisions import Approval, Principal, needed
 from toolrail.rail import Rail
 from toolrail.store import ApprovalRow

@@ -12,8 +12,8 @@ from typing import Any
 
 from toolrail.cli.ledger import Ledger
 from toolrail.cli.lines import Paint, call_text, cut, moment, outcome, printable, row, short_id
+from toolrail.cli.places import command, known_records, records_argument
 from toolrail.cli.problem import Problem
-from toolrail.cli.reading import command, store_argument
 from toolrail.cli.standing import (
     ABANDONED,
     AT_WORK,
@@ -59,14 +59,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     settled.add_argument("--result", metavar="TEXT", help="with --happened: what later calls are answered")
     settled.add_argument("--note", default="", help="how you found out, for the record")
     for sub in (listed, shown, settled):
-        store_argument(sub)
+        records_argument(sub)
         sub.add_argument("--tenant", help="only this tenant's calls")
         sub.add_argument("--json", action="store_true", help="as JSON")
 
 
 def run(options: argparse.Namespace) -> int:
     """Lists, shows or settles."""
-    ledger = Ledger(options.store)
+    ledger = Ledger(options.store, known_records(options))
     if options.verb == "list":
         _list(ledger, options)
         return 0

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-from typing import Any, cast
+from typing import Any, Literal, cast
 
+from toolrail.cli.places import command, sqlite_of
 from toolrail.cli.problem import Problem
-from toolrail.cli.reading import Record, command, sqlite_of
+from toolrail.cli.reading import Record
 from toolrail.errors import RunBusy, RunError, ToolError
 from toolrail.rail import Rail
+from toolrail.records.database import RecordsError
+from toolrail.records.reading import Records
+from toolrail.records.recorder import Recorder
 from toolrail.settling import settle_call
 from toolrail.store import CallRow, CallsOf, FindCall, ListRuns, Op, OpenCalls, RunRow
 from toolrail.stores import open_store
@@ -21,14 +25,20 @@ SEARCHED = 10_000
 
 
 class Ledger:
-    """The calls of a store. An SQLite file is only read, until something is settled.
+    """The calls of a store. An SQLite file is only read, until something is settled; then the record, where there is
+    one, is told as well: a dashboard and alerts must not go on waiting.
+
+    Args:
+        store: a URL, or the path of an SQLite file.
+        records: the record's URL, where it may be.
 
     Raises:
         Problem: the store cannot be read.
     """
 
-    def __init__(self, store: str) -> None:
+    def __init__(self, store: str, records: str | None) -> None:
         self._named = store
+        self._records = records
         self.url = store if "://" in store else f"sqlite:///{store}"
         self.path = sqlite_of(store)
         if self.path is not None:
@@ -70,9 +80,9 @@ class Ledger:
         Raises:
             Problem: it runs, or has not begun.
         """
-        from_outside = settle_by_hand(self.url, row, value=value, error=error, flags=flags)
+        rail = Rail[object]((), store=self.url, sinks=(), records=recorder_of(self._records))
         try:
-            return asyncio.run(from_outside)
+            return asyncio.run(settle_by_hand(rail, row, value=value, error=error, flags=flags))
         except RunBusy as running:
             mend = f"Wait for it, at most until its lease has lapsed; `{self._show(row)}` tells when that is."
             raise Problem(f"call {row.key}", "its handler may still be at work.", mend) from running
@@ -105,11 +115,22 @@ async def _asked(url: str, op: Op) -> Any:
 
 
 async def settle_by_hand(
-    url: str, row: CallRow, *, value: Any, error: ToolError | None, flags: tuple[str, ...]
+    rail: Rail[object], row: CallRow, *, value: Any, error: ToolError | None, flags: tuple[str, ...]
 ) -> bool:
     """Settles it as an application would, though without its tools."""
-    async with Rail[object]((), store=url, sinks=()) as rail:
+    async with rail:
         return await settle_call(rail.ports, None, row.key, value=value, error=error, tenant=row.tenant, flags=flags)
+
+
+def recorder_of(url: str | None) -> Recorder | Literal[False]:
+    """What writes a record that is there. Alerts are for the application to look at."""
+    if url is None:
+        return False
+    try:
+        with Records(url):
+            return Recorder(url, alerts=False)
+    except RecordsError:
+        return False
 
 
 def _may_have(run: str, text: str) -> bool:

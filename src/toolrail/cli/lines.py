@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import TextIO, cast
 
+from toolrail.cli.screen import fitted, padded
 from toolrail.codes import Code, Status
 
 _OWN_ID = re.compile(r"run_[0-9a-f]{28}")
@@ -50,9 +51,9 @@ def short_id(run: str) -> str:
     return run[-8:] if _OWN_ID.fullmatch(run) else run
 
 
-def outcome(status: Status | None, code: Code | None) -> str:
+def outcome(status: Status | str | None, code: Code | str | None) -> str:
     """`ok`, or the code."""
-    return code.value if code is not None else (status or "")
+    return str(code) if code is not None else (status or "")
 
 
 def printable(text: str) -> str:
@@ -61,8 +62,8 @@ def printable(text: str) -> str:
 
 
 def cut(text: str, width: int) -> str:
-    """At most `width` characters."""
-    return text if len(text) <= width else f"{text[: max(0, width - 3)]}..."
+    """At most `width` columns."""
+    return fitted(text, width)
 
 
 def call_text(name: str, arguments: str, width: int = 10_000) -> str:
@@ -101,7 +102,5 @@ class Paint:
 
 def row(cells: Sequence[str], widths: Sequence[int]) -> str:
     """Cells in columns; a negative width aligns to the right. What is longer than its column pushes the rest away."""
-    aligned = (
-        cell.rjust(-width) if width < 0 else cell.ljust(width) for cell, width in zip(cells, widths, strict=True)
-    )
+    aligned = (padded(cell, abs(size), right=size < 0) for cell, size in zip(cells, widths, strict=True))
     return "  ".join(aligned).rstrip()

@@ -14,4 +14,7 @@ class Problem(Exception):
 
     def __init__(self, where: str, message: str, mend: str, *, usage: bool = False) -> None:
         super().__init__(f"{where}: {message} Mend: {mend}")
+        self.where = where
+        self.message = message
+        self.mend = mend
         self.usage = usage

@@ -2,59 +2,51 @@
 
 from __future__ import annotations
 
-import argparse
-import os
-import shlex
-from typing import Any, overload
+import asyncio
+from typing import Any, cast, overload
 
+from toolrail.cli.places import command, masked, sqlite_of, without
 from toolrail.cli.problem import Problem
-from toolrail.store import CallRow, CallsOf, ListRuns, LoadRun, RunRow
-from toolrail.stores import sqlite_path
+from toolrail.store import CallRow, CallsOf, ListRuns, LoadRun, Op, OpenCalls, RunRow
+from toolrail.stores import open_store
 from toolrail.stores.failures import StoreError
 from toolrail.stores.reading import StoreReader
 
-VARIABLE = "TOOLRAIL_STORE"
-DEFAULT = "sqlite:///rail.db"
 SEARCHED = 10_000
 """How many of the newest runs are searched for a part of an id."""
 
 
-def store_argument(parser: argparse.ArgumentParser) -> None:
-    """Declares `--store`."""
-    parser.add_argument(
-        "--store",
-        metavar="URL",
-        default=os.environ.get(VARIABLE, DEFAULT),
-        help=f"the store that the application writes, a URL or the path of its SQLite file; default: {VARIABLE} from "
-        f"the environment, else {DEFAULT}",
-    )
-
-
 class Record:
-    """A store's file, read only; its faults are `Problem`s.
+    """A store, only read; its faults are `Problem`s.
 
     Raises:
         Problem: there is no such file, it is no store, or it cannot be read from outside.
     """
 
     def __init__(self, store: str) -> None:
+        self._store = store
         try:
-            self._reader = StoreReader(_path(store))
+            self._reader = _reader(store)
         except StoreError as error:
-            raise _problem(error) from error
+            raise _problem(error, store) from error
+
+    def close(self) -> None:
+        """Gives back the connection, where it has one."""
+        if isinstance(self._reader, _Server):
+            self._reader.close()
 
     @overload
     def ask(self, op: LoadRun) -> RunRow | None: ...
     @overload
     def ask(self, op: ListRuns) -> tuple[RunRow, ...]: ...
     @overload
-    def ask(self, op: CallsOf) -> tuple[CallRow, ...]: ...
-    def ask(self, op: LoadRun | ListRuns | CallsOf) -> Any:
+    def ask(self, op: CallsOf | OpenCalls) -> tuple[CallRow, ...]: ...
+    def ask(self, op: LoadRun | ListRuns | CallsOf | OpenCalls) -> Any:
         """One question, answered."""
         try:
-            return self._reader.ask(op)
+            return cast("Any", self._reader).ask(op)
         except StoreError as error:
-            raise _problem(error) from error
+            raise _problem(error, self._store) from error
 
     def find(self, text: str, *, tenant: str | None) -> RunRow:
         """The run with this id, or the only one whose id begins or ends so.
@@ -83,26 +75,35 @@ def _matches(run: str, text: str) -> bool:
     return bool(text) and (run.startswith((text, f"run_{text}")) or run.endswith(text))
 
 
-def sqlite_of(store: str) -> str | None:
-    """The path of the SQLite file that a URL or a path names; None for another kind of store."""
-    if "://" not in store:
-        return store
-    return sqlite_path(store) if store.startswith("sqlite:") else None
+class _Server:
+    """A store on a server, asked from one thread that has no loop of its own."""
+
+    def __init__(self, url: str) -> None:
+        self.path = masked(url)
+        self._runner = asyncio.Runner()
+        self._store = open_store(url)
+
+    def ask(self, op: Op) -> Any:
+        async def asked() -> Any:
+            return (await self._store.apply(op))[0]
+
+        return self._runner.run(asked())
+
+    def close(self) -> None:
+        self._runner.run(self._store.close())
+        self._runner.close()
 
 
-def _path(store: str) -> str:
+def _reader(store: str) -> StoreReader | _Server:
     path = sqlite_of(store)
     if path is not None:
-        return path
-    mend = "Name the SQLite file that the application's store= names."
-    raise Problem(f"--store {store}", "only SQLite files can be read from outside.", mend, usage=True)
+        return StoreReader(path)
+    if store.startswith(("postgres:", "postgresql:")):
+        return _Server(store)
+    mend = "Name the SQLite file, or the PostgreSQL database, that the application's store= names."
+    where = f"--store {masked(store)}"
+    raise Problem(where, "only SQLite files and PostgreSQL can be read from outside.", mend, usage=True)
 
 
-def _problem(error: StoreError) -> Problem:
-    return Problem(error.path, error.message, error.mend)
-
-
-def command(words: str, store: str) -> str:
-    """A command to be typed as it stands, with the store where it is not the one that is looked for anyway."""
-    known = os.environ.get(VARIABLE, DEFAULT)
-    return f"toolrail {words}" if store == known else f"toolrail {words} --store {shlex.quote(store)}"
+def _problem(error: StoreError, store: str) -> Problem:
+    return Problem(without(error.path, store), without(error.message, store), without(error.mend, store))

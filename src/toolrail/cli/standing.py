@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from toolrail.cli.lines import Paint, short_id
+from toolrail.cli.lines import short_id
 from toolrail.effects import TRANSACTION
 from toolrail.store import CallRow
 
@@ -55,24 +55,31 @@ def standing(call: CallRow, now: float) -> Standing | None:
 
 def next_of(call: CallRow) -> str:
     """What becomes of an unknown outcome when the same call is made again."""
-    return _NEXT.get(call.effect, "it will not be repeated")
+    return next_after(call.effect)
 
 
-def words(call: CallRow, found: Standing, paint: Paint) -> str:
-    """The same as the last cell of a call's line, in words that are not overlooked."""
-    loud, colour = LOUD[found]
+def next_after(effect: str | None) -> str:
+    """The same, by the class of the effect."""
+    return _NEXT.get(effect or "", "it will not be repeated")
+
+
+def meaning_of(call: CallRow, found: Standing) -> str:
+    """What an open outcome means, in a few words."""
     meaning = "it may have taken effect" if call.state == "unknown" else _WORDS[found]
     if found == "unknown":
         meaning = f"{meaning}; {next_of(call)}"
-    if ABANDONED in call.flags:
-        meaning = f"{meaning}; {AT_WORK}"
-    return paint(f"{loud}: {meaning}", colour)
+    return f"{meaning}; {AT_WORK}" if ABANDONED in call.flags else meaning
 
 
 def short_key(row: CallRow) -> str:
     """Enough of a call's key to name it on the command line."""
-    rest = row.key.removeprefix(row.run)
-    return short_id(row.run) + rest if rest != row.key else row.key
+    return short_of(row.key, row.run)
+
+
+def short_of(key: str, run: str) -> str:
+    """The same, of a key and its run."""
+    rest = key.removeprefix(run)
+    return short_id(run) + rest if rest != key else key
 
 
 def settlement_of(call: CallRow) -> str:

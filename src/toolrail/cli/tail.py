@@ -1,40 +1,43 @@
-"""`toolrail tail`: follows a store's file, one line for each call as it is settled, and for each that is not."""
+"""`toolrail tail`: runs as they happen, one line for each call as it is settled, and for each that is not."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from toolrail.cli.lines import Paint, clock, cut, duration, outcome, printable, row, short_id, size
-from toolrail.cli.meanings import MEANINGS
-from toolrail.cli.reading import SEARCHED, Record, command, store_argument
-from toolrail.cli.standing import HINTED, short_key, standing, words
+from toolrail.cli.both import Sources, sources
+from toolrail.cli.lines import Paint
+from toolrail.cli.places import records_argument
+from toolrail.cli.reading import SEARCHED, Record
+from toolrail.cli.screen import screen_width
+from toolrail.cli.seen import Seen
+from toolrail.cli.standing import standing
+from toolrail.cli.telling import Layout, Told, as_object, layout, of_row, tail_line
 from toolrail.store import CallRow, CallsOf, ListRuns, RunRow
 
 SECONDS = 0.5
-"""Between two looks at the file."""
+"""Between two looks."""
 _OVERLAP = 5.0
 """Seconds of the past that each look covers again, for clocks of several writers that do not agree."""
 FIRST = 200
 _KEPT = 10_000
 """Runs whose printed calls are remembered."""
+_REMEMBERED = 100_000
+"""Calls that are remembered to have been told, so that ledger and record do not tell one twice."""
 _WATCHED = 50
 """Runs that have not ended and are looked at each time: a call that begins does not always touch its run."""
 _AFTER = ("settled", "unknown", "not_committed", "died")
 """What ends being under way."""
 _MOST = 1_000_000
-_HEAD = ("time", "run", "tool", "took", "args", "result", "tries", "outcome")
-_WIDTHS = (8, 8, 20, -8, -8, -8, -5, 0)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
-    store_argument(parser)
+    records_argument(parser)
     parser.add_argument(
         "-n", "--lines", type=_count, default=50, metavar="N", help="begin with the newest N calls (50)"
     )
@@ -45,24 +48,68 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Prints the newest calls, then those that come, until it is interrupted."""
-    record, paint = Record(options.store), Paint()
-    followed = Followed(options.tenant, max(FIRST, options.lines))
-    earlier = followed.look(record)
-    if not options.json:
-        if len(earlier) > options.lines or followed.horizon:
-            print(paint("(earlier calls are left out; -n shows more)", "dim"))
-        print(paint(row(_HEAD, _WIDTHS), "dim"))
-    _print(_newest(earlier, options.lines), paint, as_json=options.json, store=options.store)
-    while not options.once:
-        time.sleep(SECONDS)
-        _print(followed.look(record), paint, as_json=options.json, store=options.store)
+    paint, shape = Paint(), layout(screen_width(), first=8, second=8)
+    with sources(options) as both:
+        feed = Feed(both, options.tenant, options.lines)
+        earlier = feed.look()
+        if not options.json:
+            if len(earlier) > options.lines or feed.more:
+                print(paint("(earlier calls are left out; -n shows more)", "dim"))
+            print(paint(shape.heads("time", "run"), "dim"))
+        _print(_newest(earlier, options.lines), shape, paint, options)
+        while not options.once:
+            time.sleep(SECONDS)
+            _print(feed.look(), shape, paint, options)
     return 0
 
 
-def _newest(calls: Sequence[CallRow], count: int) -> list[CallRow]:
+def _newest(calls: Sequence[Told], count: int) -> list[Told]:
     """The newest calls, and of the earlier ones those that were never settled: they matter most."""
     earlier = max(0, len(calls) - count)
     return [call for at, call in enumerate(calls) if at >= earlier or call.status is None]
+
+
+def _print(calls: Iterable[Told], shape: Layout, paint: Paint, options: argparse.Namespace) -> None:
+    for call in calls:
+        if options.json:
+            print(json.dumps(as_object(call)), flush=True)
+            continue
+        for line in tail_line(call, shape, paint, options.store):
+            print(line, flush=True)
+
+
+class Feed:
+    """What ledger and record have to say that was not said yet."""
+
+    def __init__(self, both: Sources, tenant: str | None, lines: int) -> None:
+        self._ledger = both.ledger
+        self._followed = Followed(tenant, max(FIRST, lines))
+        self._seen = Seen(both, tenant, lines)
+        self._told: dict[tuple[str, str, str], None] = {}
+
+    @property
+    def more(self) -> bool:
+        """Whether there were calls before the first look's."""
+        return bool(self._followed.horizon) or self._seen.more
+
+    def look(self) -> list[Told]:
+        """In the order in which they happened. The ledger comes first: what it calls settled is safe."""
+        now = time.time()
+        kept = [] if self._ledger is None else [of_row(row, now) for row in self._followed.look(self._ledger)]
+        # What the ledger holds as open is not under way only because the record has not heard of its end.
+        open_ones = {(one.tenant, one.key) for one in kept if one.unsettled}
+        seen = [one for one in self._seen.look() if (one.tenant, one.key) not in open_ones]
+        found = [one for one in (*kept, *seen) if self._is_new(one)]
+        for old in list(islice(self._told, max(0, len(self._told) - _REMEMBERED))):
+            del self._told[old]
+        return sorted(found, key=lambda one: one.time)
+
+    def _is_new(self, one: Told) -> bool:
+        said = (one.tenant, one.key, one.said)
+        if said in self._told or (one.said == "under_way" and (one.tenant, one.key, "settled") in self._told):
+            return False
+        self._told[said] = None
+        return True
 
 
 @dataclass(slots=True)
@@ -123,61 +170,6 @@ class Followed:
             if said != "settled" or call.updated >= self.horizon:
                 new.append(call)
         return new
-
-
-def _print(calls: Sequence[CallRow], paint: Paint, *, as_json: bool, store: str) -> None:
-    now = time.time()
-    for call in calls:
-        print(json.dumps(as_object(call, now)) if as_json else _line(call, paint, now, store), flush=True)
-
-
-def said_of(call: CallRow, paint: Paint, now: float, *, store: str) -> str:
-    """How a call ended, or that it did not and what to type then: the last cell of its line."""
-    unsettled = standing(call, now)
-    if unsettled is not None:
-        hint = f" ({command(f'effects show {shlex.quote(short_key(call))}', store)})" if unsettled in HINTED else ""
-        return words(call, unsettled, paint) + paint(hint, "dim")
-    said = paint.status(outcome(call.status, call.code) or call.state, call.status)
-    return said if call.code is None else said + paint(f": {MEANINGS[call.code]}", "dim")
-
-
-def _line(call: CallRow, paint: Paint, now: float, store: str) -> str:
-    cells = (
-        clock(call.updated),
-        short_id(call.run),
-        cut(printable(call.tool), 20),
-        duration(call.seconds),
-        size(call.argument_bytes),
-        size(call.result_bytes),
-        str(call.attempts),
-        said_of(call, paint, now, store=store),
-    )
-    return row(cells, _WIDTHS)
-
-
-def as_object(call: CallRow, now: float) -> dict[str, object]:
-    """A call for scripts: sizes, codes and times, never content. `unsettled` says how an open one stands."""
-    return {
-        "time": call.updated,
-        "tenant": call.tenant,
-        "run": call.run,
-        "turn": call.turn,
-        "index": call.index,
-        "key": call.key,
-        "tool": call.tool,
-        "principal": call.principal,
-        "effect": call.effect,
-        "state": call.state,
-        "status": call.status,
-        "code": call.code,
-        "unsettled": standing(call, now),
-        "lease_until": call.lease_until,
-        "seconds": call.seconds,
-        "attempts": call.attempts,
-        "argument_bytes": call.argument_bytes,
-        "result_bytes": call.result_bytes,
-        "flags": list(call.flags),
-    }
 
 
 def _count(text: str) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 from toolrail.agent import AgentResult
 from toolrail.asking import Discard
 from toolrail.cli.lines import Paint, call_text, cut, duration, outcome, printable, size
+from toolrail.cli.meanings import REASONS
 from toolrail.events import CallSettled, Event
 from toolrail.messages import ToolCall, ToolResult
 from toolrail.model import ArgumentsDelta, TextDelta
@@ -17,22 +18,6 @@ from toolrail.streaming import StreamEvent
 
 _TOLD = 200
 """Characters shown of what the model was told about a call that did not succeed."""
-
-REASONS = {
-    "model_unavailable": "the model could not be asked",
-    "limit:turns": "the limit of turns is reached",
-    "limit:tokens": "the limit of tokens is reached",
-    "limit:seconds": "the time for one run is over",
-    "context_length": "the conversation is too long for the model: begin a new session",
-    "refusal": "the model refused",
-    "content_filter": "the provider's filter stopped the answer",
-    "truncated": "the answer was cut off at the model's limit",
-    "empty": "the model said nothing",
-    "output_invalid": "the answer never had the declared form",
-    "cancelled": "cancelled",
-    "pending": "a call waits for a person, or for another system",
-}
-"""Stop reasons that are no answer, in words."""
 
 
 class Figures:

@@ -171,4 +171,54 @@ def pay(iban: str) -> str:
 Rail([pay], budgets=Budgets(principal_day=Budget(calls_per_tool={"pay": 1})))
 """,
     ),
+    Rule(
+        "TR309",
+        "A price is an amount, from zero on, of a model.",
+        "A cost that is computed from a wrong price is worse than one that is unknown.",
+        """
+from decimal import Decimal
+from toolrail import Rail
+from toolrail.records.prices import Price
+
+Rail([], prices={"openai:gpt-4o": Price(Decimal("-2.50"), Decimal("10"))})
+""",
+        """
+from decimal import Decimal
+from toolrail import Rail
+from toolrail.records.prices import Price
+
+Rail([], prices={"openai:gpt-4o": Price(Decimal("2.50"), Decimal("10"))})
+""",
+    ),
+    Rule(
+        "TR310",
+        "An alert rule can be kept, and whoever it tells can be told.",
+        "A rule with a slip in it would never fire, and nobody would notice until it was needed.",
+        """
+from toolrail.records.alerts import Alerts, ErrorRate
+
+Alerts(rules=[ErrorRate("payments", over=0.02), ErrorRate("payments", over=0.10)])
+""",
+        """
+from toolrail.records.alerts import Alerts, ErrorRate
+
+Alerts(rules=[ErrorRate("payments", over=0.02), ErrorRate("all-else", over=0.10, silence=("pay*",))])
+""",
+    ),
+    Rule(
+        "TR311",
+        "A recorder has a place of its own for its rows, and a mode for content.",
+        "What happened would be written nowhere, or twice, or into the file of the store, and nobody would notice "
+        "until it was needed; or content would be kept that nobody wanted kept.",
+        """
+from toolrail.records.recorder import Recorder
+
+Recorder("rail.records.db")
+""",
+        """
+from toolrail.records.recorder import Recorder
+
+Recorder("sqlite:///rail.records.db")
+""",
+    ),
 )

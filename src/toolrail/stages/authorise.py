@@ -11,7 +11,7 @@ from typing import Any
 from toolrail.codes import Code
 from toolrail.decisions import Allow, Ask, Decision, Deny, Policy, PolicyRequest
 from toolrail.definition import Tool
-from toolrail.events import CallDecided
+from toolrail.events import CallDecided, made
 from toolrail.messages import ToolResult
 from toolrail.ports import log
 from toolrail.run import Job
@@ -26,7 +26,7 @@ async def authorise(job: Job, tool: Tool[Any], arguments: Mapping[str, Any]) -> 
     decision = _permitted(job, tool, arguments)
     if job.ports.policies and not isinstance(decision, Deny):
         decision = await _decided(job, tool, arguments, decision)
-    if job.run.heard and not (decision is _ALLOW and not job.ports.policies):
+    if job.run.closely and not (decision is _ALLOW and not job.ports.policies):
         _record(job, decision)
     if isinstance(decision, Deny):
         return job.ports.refuse(job, Code.NOT_AUTHORISED, text=decision.message or DENIED)
@@ -101,8 +101,9 @@ def _copied(arguments: Mapping[str, Any]) -> dict[str, Any]:
 def _record(job: Job, decision: Decision) -> None:
     match decision:
         case Allow(rule):
-            job.run.emit(lambda head: CallDecided(head, job.ref(), "allow", rule, ""))
+            said = ("allow", rule, "")
         case Deny(reason, _, rule):
-            job.run.emit(lambda head: CallDecided(head, job.ref(), "deny", rule, reason))
+            said = ("deny", rule, reason)
         case Ask(reason=reason, rule=rule):
-            job.run.emit(lambda head: CallDecided(head, job.ref(), "ask", rule, reason))
+            said = ("ask", rule, reason)
+    job.ports.emit(made(CallDecided, (job.run.head(), job.ref(), *said)))

@@ -10,8 +10,9 @@ from typing import Any
 
 from toolrail.codes import Code
 from toolrail.definition import Tool
+from toolrail.digests import bytes_of
 from toolrail.effects import TRANSACTION
-from toolrail.events import CallSettled
+from toolrail.events import CallSettled, Content, made
 from toolrail.identity import row_for
 from toolrail.messages import ToolResult
 from toolrail.ports import STORE_SECONDS, log, log_failure
@@ -159,7 +160,7 @@ def settled_row(job: Job, row: CallRow, result: ToolResult) -> CallRow:
         trust=result.trust,
         flags=result.flags,
         attempts=job.attempts,
-        result_bytes=len(result.content.encode()),
+        result_bytes=bytes_of(result.content),
         seconds=job.ports.now() - job.started,
         updated=job.ports.clock.wall(),
         lease_until=None,
@@ -180,7 +181,7 @@ def settled_as(job: Job, tool: Tool[Any], row: CallRow, outcome: Success | None)
         content=result.content,
         trust=result.trust,
         flags=result.flags,
-        result_bytes=len(result.content.encode()),
+        result_bytes=bytes_of(result.content),
     )
 
 
@@ -196,21 +197,29 @@ def _state(result: ToolResult, *, frees_key: bool) -> CallState:
 
 
 def _record(job: Job, result: ToolResult) -> None:
-    argument_bytes = len(job.call.arguments.encode("utf-8", "surrogatepass"))
-    job.run.emit(
-        lambda head: CallSettled(
-            head,
-            job.ref(),
-            result.status,
-            result.recorded_code or result.code,
-            job.attempts,
-            argument_bytes,
-            len(result.content.encode()),
-            head.mono - job.started,
-            job.handler_seconds,
-            result.flags,
-            result.replayed,
-            result.started,
-            job.reference,
+    """The one event that every call has: made in place, and without the constructor that a named tuple has."""
+    ports, tool, content, arguments = job.ports, job.tool, result.content, job.call.arguments
+    head, call = job.run.head(), job.ref()
+    ports.emit(
+        made(
+            CallSettled,
+            (
+                head,
+                call,
+                result.status,
+                result.recorded_code or result.code,
+                job.attempts,
+                len(arguments) if arguments.isascii() else bytes_of(arguments),
+                len(content) if content.isascii() else bytes_of(content),
+                head.mono - job.started,
+                job.handler_seconds,
+                result.flags,
+                result.replayed,
+                result.started,
+                job.reference,
+                "" if tool is None else tool.dependency or tool.name,
+            ),
         )
     )
+    if ports.readers:
+        ports.show(Content(head, "result", call, content))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import selectors
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from toolrail.clock import make_id
@@ -32,8 +32,9 @@ class _JumpingSelector(selectors.DefaultSelector):
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """A loop whose clock stands still until nothing else is left to do, and then jumps to the next timer.
 
-    Threads of toolrail's own pool and its stores announce themselves with `hold` and `release`: time does not move
-    while they work. Anything else in real threads or over real sockets does not belong on this loop.
+    Threads of toolrail's own pool and its stores announce themselves with `hold` and `release`, those of
+    `asyncio.to_thread` are announced here: time does not move while they work. Anything else in real threads or over
+    real sockets does not belong on this loop.
     """
 
     def __init__(self, start: float = 1_000.0) -> None:
@@ -53,6 +54,19 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def release(self) -> None:
         """It has come back."""
         self.held -= 1
+
+    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:
+        self.hold()
+        work = super().run_in_executor(executor, func, *args)
+        work.add_done_callback(lambda _: self.release())
+        return work
+
+    async def shutdown_default_executor(self, *timeout: Any) -> None:
+        self.hold()  # it waits for its threads in one of its own
+        try:
+            await super().shutdown_default_executor(*timeout)
+        finally:
+            self.release()
 
 
 def run_virtual(main: Coroutine[Any, Any, T]) -> T:

@@ -1,0 +1,1 @@
+"""What `toolrail doctor` checks."""

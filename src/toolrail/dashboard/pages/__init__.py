@@ -1,0 +1,1 @@
+"""The pages: each reads `Records` and renders one template."""
