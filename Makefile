@@ -44,8 +44,7 @@ setup-services: .venv/.services
 	@$(call DEBIAN,prometheus)
 	@touch $@
 
-.venv/.browser: .venv/.setup requirements/browser.txt
-	@$(BIN)/python $(PIP) --require-hashes -r requirements/browser.txt
+.venv/.browser: .venv/.setup
 	@$(call DEBIAN,chromium)
 	@touch $@
 
@@ -115,7 +114,6 @@ dist: setup ## the wheel and the source archive
 lock: setup ## writes requirements/*.txt from pyproject.toml; UPGRADE=--upgrade takes the newest versions
 	$(COMPILE) $(PROJECT) --group dev --output-file requirements/dev.txt
 	$(COMPILE) --group services --constraints requirements/dev.txt --output-file requirements/services.txt
-	$(COMPILE) --group browser --constraints requirements/dev.txt --output-file requirements/browser.txt
 	$(COMPILE) $(PROJECT) --group test --resolution lowest-direct --output-file requirements/lowest.txt
 
 clean: ## removes what the commands above made

@@ -26,16 +26,11 @@ def traffic(spark: Sequence[Spark], window: Window) -> dict[str, Any]:
 
 def latency(records: Records, tool: str, window: Window) -> dict[str, Any]:
     """p50 and p95 in milliseconds, for `data-chart`."""
-    step = window.seconds / LATENCY_STEPS
-    starts = [window.since + place * step for place in range(LATENCY_STEPS)]
-    p50: list[float | None] = []
-    p95: list[float | None] = []
-    for start in starts:
-        found = [line.latency for line in records.tools(Window(start, start + step)) if line.tool == tool]
-        p50.append(_milliseconds(found[0].p50 if found else None))
-        p95.append(_milliseconds(found[0].p95 if found else None))
+    steps = records.history(tool, window, steps=LATENCY_STEPS)
+    p50 = [_milliseconds(step.latency.p50) for step in steps]
+    p95 = [_milliseconds(step.latency.p95) for step in steps]
     return {
-        "x": [round(start) for start in starts],
+        "x": [round(step.start) for step in steps],
         "series": [
             {"label": "p50 ms", "kind": "ok", "values": p50},
             {"label": "p95 ms", "kind": "warn", "values": p95},
