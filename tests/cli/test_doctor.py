@@ -84,6 +84,7 @@ def test_no_password_of_a_url_is_printed(command: Command, monkeypatch: pytest.M
     [
         ("postgresql://u:p@h/d", "postgresql://u:***@h/d"),
         ("postgresql://u:p@q@h/d", "postgresql://u:***@h/d"),
+        ("postgresql://u:p/q@h/d", "postgresql://u:***@h/d"),
         ("postgresql://h/d?user=u&password=p", "postgresql://h/d?user=u&password=***"),
         ("sqlite:///rail.db", "sqlite:///rail.db"),
     ],

@@ -15,7 +15,7 @@ from toolrail.stores import sqlite_path
 VARIABLE = "TOOLRAIL_STORE"
 RECORDS_VARIABLE = "TOOLRAIL_RECORDS"
 DEFAULT = "sqlite:///rail.db"
-_PASSWORD = re.compile(r"(://[^/@\s:]*:)([^/\s]*)(@)")
+_PASSWORD = re.compile(r"(://[^/@\s:]*:)(\S*)(@)")  # also one with a slash, which should be escaped, and often is not
 _OPTION = re.compile(r"((?:password|passwd|secret|token)=)([^&\s]+)", re.IGNORECASE)
 
 

@@ -42,11 +42,6 @@ class CallPair:
     changes: tuple[Change, ...] = ()
     arguments: Literal["same", "same size", "other", ""] = ""
 
-    @property
-    def outcome_differs(self) -> bool:
-        """Whether one did and the other did not."""
-        return any(one.field in ("outcome", "decision") for one in self.changes)
-
 
 @dataclass(frozen=True, slots=True)
 class TurnPair:

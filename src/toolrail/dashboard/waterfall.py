@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from typing import Literal
 
-from toolrail.codes import CODES, Code
 from toolrail.dashboard.timeline import Axis, Break, Tick, Timeline
 from toolrail.records.views import AttemptLine, CallLine, ModelLine, Moment, RunDetail
 
@@ -395,8 +394,3 @@ def _block(bars: Sequence[Bar], right: float) -> Block:
 def failed(call: CallLine) -> bool:
     """Whether somebody should look at it: neither a success nor a call that waits."""
     return call.status not in (None, "ok", "pending") and not (call.status == "unknown" and call.later == "ok")
-
-
-def class_of(code: str | None) -> str:
-    """Who has to look at a code; empty for one that this version does not know."""
-    return CODES[Code(code)].alert if code in Code.__members__ else ""
